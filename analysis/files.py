@@ -1,0 +1,145 @@
+"""Files written whole or not at all, locks that several people share, and fingerprints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import SoftFileLock, Timeout
+
+_STRAY = ".graticule-tmp"
+_STRAY_AGE_S = 24 * 3600
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str], mode: str = "wb", **open_options: Any) -> Iterator[IO[Any]]:
+    """Open a file that appears under its name only when it was written to the end.
+
+    The bytes go to a temporary file in the same folder, are forced to the disk, and the name is then
+    moved over in one step. A reader sees the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    path
+        The file's final name. Its folder is made when it is missing.
+    mode
+        ``"wb"`` or ``"w"``.
+    **open_options
+        Passed to `open`, for instance ``encoding`` and ``newline``.
+
+    Yields
+    ------
+    file object
+        Open for writing.
+
+    Raises
+    ------
+    OSError
+        With the final name in it, when the disk is full or the folder cannot be written. The temporary
+        file is removed and an older file of that name is untouched.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}")
+    try:
+        with open(temporary, mode, **open_options) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        if final.exists():
+            temporary.chmod(stat.S_IMODE(final.stat().st_mode))
+        os.replace(temporary, final)
+    except OSError as error:
+        if error.errno is None or (error.filename and Path(error.filename) not in (temporary, final)):
+            raise
+        raise OSError(error.errno, f"{error.strerror} while writing", str(final)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: str | os.PathLike[str], *, older_than_s: float = _STRAY_AGE_S) -> list[Path]:
+    """Remove temporary files that killed processes left in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where to look; sub-folders are left alone.
+    older_than_s
+        Age in seconds from which a file counts as left behind.
+
+    Returns
+    -------
+    list of Path
+        What was removed.
+    """
+    removed = []
+    oldest = time.time() - older_than_s
+    for stray in Path(folder).glob(f".*{_STRAY}"):
+        with contextlib.suppress(OSError):
+            if stray.stat().st_mtime < oldest:
+                stray.unlink()
+                removed.append(stray)
+    return removed
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str], *, timeout_s: float = 60.0) -> Iterator[None]:
+    """Hold ``<path>.lock`` for as long as the block runs.
+
+    The lock is a marker file, which works on network shares and is what AstroPath's own tools look
+    for. The marker of a process that died on this machine is taken over.
+
+    Parameters
+    ----------
+    path
+        The file to protect; it need not exist.
+    timeout_s
+        Seconds to wait for another holder; negative waits for ever.
+
+    Raises
+    ------
+    TimeoutError
+        When somebody else keeps the lock; the message names the holder and what to do.
+    """
+    marker = Path(f"{os.fspath(path)}.lock")
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    lock = SoftFileLock(str(marker), timeout=timeout_s, poll_interval=0.02)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise TimeoutError(_who_holds(marker, timeout_s)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _who_holds(marker: Path, timeout_s: float) -> str:
+    try:
+        holder = " ".join(marker.read_text(encoding="utf-8", errors="replace").split()[:3])
+        age_s = time.time() - marker.stat().st_mtime
+        whose = f"held by {holder or 'an unknown process'} for {age_s:.0f} s"
+    except OSError:
+        whose = "held by another process"
+    return (
+        f"{marker} must be free to write beside it; it is {whose}, longer than the {timeout_s:.0f} s "
+        "waited for. Try again; if that process (number and machine) no longer runs, delete the .lock file."
+    )
+
+
+def fingerprint(path: str | os.PathLike[str]) -> str:
+    """Size and modification time of a file as one word, ``"<bytes>-<nanoseconds>"``.
+
+    Raises
+    ------
+    OSError
+        When the file is missing or cannot be looked at.
+    """
+    found = os.stat(path)
+    return f"{found.st_size}-{found.st_mtime_ns}"

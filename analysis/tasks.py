@@ -1,0 +1,110 @@
+"""One loop over many inputs, on the cores of this machine or on an executor that is given."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, words) in the thread that runs the loop."""
+
+
+class Cancelled(Exception):
+    """Raised inside a task's loop when the person asked to stop; finished work is kept."""
+
+
+def count_workers(workers: int | None) -> int:
+    """Return the number of workers to use: what was asked for, or the cores this process may use.
+
+    Raises
+    ------
+    ValueError
+        When fewer than one is asked for.
+    """
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1; got {workers}.")
+    return workers
+
+
+def map_tasks(
+    function: Callable[[Input], Output],
+    inputs: Iterable[Input],
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    words: str = "",
+) -> Iterator[tuple[Input, Output | None, Exception | None]]:
+    """Run a function on every input and yield ``(input, output, error)`` in the order of the inputs.
+
+    At most a few inputs are under way at once, so memory does not grow with their number. An exception
+    of the function becomes the third item and the rest goes on.
+
+    Parameters
+    ----------
+    function
+        Called with one input. Threads run it, so the work should be NumPy's, numba's or a file's.
+    inputs
+        Any number of them.
+    workers
+        How many at once; all cores when None.
+    executor
+        Anything with `concurrent.futures` manners, used in place of our own threads and left open.
+    progress
+        Told after every input.
+    cancel
+        When set, nothing new is started and `Cancelled` is raised.
+    words
+        What to say to ``progress``.
+
+    Raises
+    ------
+    Cancelled
+        When ``cancel`` was set before the end.
+    """
+    inputs = list(inputs)
+    count = count_workers(workers)
+    if executor is not None:
+        yield from _drain(function, inputs, executor, 2 * count, progress, cancel, words)
+        return
+    with ThreadPoolExecutor(count, thread_name_prefix="graticule") as threads:
+        yield from _drain(function, inputs, threads, count, progress, cancel, words)
+
+
+def _drain(function, inputs, executor, ahead, progress, cancel, words):
+    """Keep ``ahead`` inputs under way and hand results over in order."""
+    pending: dict[Future, int] = {}
+    finished: dict[int, Future] = {}
+    following = handed = 0
+    try:
+        while handed < len(inputs):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled(f"Stopped after {handed} of {len(inputs)}.")
+            # the window counts from the oldest unfinished input, so results waiting their turn stay few
+            while following < len(inputs) and following - handed < 2 * ahead and len(pending) < ahead:
+                pending[executor.submit(function, inputs[following])] = following
+                following += 1
+            if handed not in finished:
+                done, _ = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
+                finished.update({pending.pop(future): future for future in done})
+                continue
+            future = finished.pop(handed)
+            item, error = inputs[handed], future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            handed += 1
+            yield item, (future.result() if error is None else None), error
+            if progress is not None:
+                progress(handed, len(inputs), words)
+    finally:
+        for future in pending:
+            future.cancel()
