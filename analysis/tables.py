@@ -126,11 +126,16 @@ def write_table(
     Path
         The file written.
     """
+    with whole_file(path, "w", encoding="utf-8", newline="") as handle:
+        handle.write(table_text(frame, for_spreadsheets=for_spreadsheets, missing=missing))
+    return Path(path)
+
+
+def table_text(frame: pd.DataFrame, *, for_spreadsheets: bool = False, missing: str = "") -> str:
+    """Return what `write_table` would write."""
     if for_spreadsheets:
         frame = frame.apply(lambda column: column.map(_harmless) if column.dtype in (object, "str") else column)
-    with whole_file(path, "w", encoding="utf-8", newline="") as handle:
-        frame.to_csv(handle, index=False, lineterminator="\r\n", na_rep=missing)
-    return Path(path)
+    return frame.to_csv(index=False, lineterminator="\r\n", na_rep=missing)
 
 
 def _harmless(value: object) -> object:

@@ -1,7 +1,12 @@
 """Flatfield: which slides share one illumination, and the model that removes it."""
 
 from analysis.flatfield._comparison import Comparison, PairComparison, compare_mean_images, compare_pair
+from analysis.flatfield._correction import Correction, ModelCheck, apply_model
+from analysis.flatfield._correction import test_model as check_model
 from analysis.flatfield._groups import Groups, suggest_groups
+from analysis.flatfield._meanimage import MeanImage, find_fields, make_mean_image
+from analysis.flatfield._model import FlatfieldModel, create_model, read_model
+from analysis.flatfield._registry import Registration, read_model_table, register_model
 from analysis.flatfield._slides import (
     Slide,
     Slides,
@@ -14,16 +19,29 @@ from analysis.flatfield._slides import (
 
 __all__ = [
     "Comparison",
+    "Correction",
+    "FlatfieldModel",
     "Groups",
+    "MeanImage",
+    "ModelCheck",
     "PairComparison",
-    "compare_mean_images",
-    "compare_pair",
+    "Registration",
     "Slide",
     "Slides",
+    "apply_model",
+    "check_model",
     "choose_layers",
+    "compare_mean_images",
+    "compare_pair",
+    "create_model",
     "dividing_lines",
+    "find_fields",
     "find_slides",
     "layer_sets",
+    "make_mean_image",
+    "read_model",
+    "read_model_table",
+    "register_model",
     "sort_slides",
     "suggest_groups",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from analysis.flatfield._slides import Slide
 from analysis.flatfield._statistic import normalise_block, survey_block
 
-BLOCK_PIXELS = 8192
+BLOCK_PIXELS = 4096
 VALUE_BYTES = 8
 
 
@@ -115,12 +116,14 @@ class BlockReader:
         self.shape = slides[0].shape
         self._layers = self.shape[2]
         self.failed: dict[int, Exception] = {}
+        self._local = threading.local()
 
     def read(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Return means and variances, (slides, layers, pixels), and whether the fast root will do."""
-        means = np.empty((len(self._slides), self._layers, count))
-        variances = np.empty_like(means)
-        mean, error = np.empty((2, count, self._layers))
+        """Return means and variances, (slides, layers, pixels), and whether the fast root will do.
+
+        The arrays are this thread's own and change with its next block.
+        """
+        means, variances, mean, error = self._buffers_for(count)
         fast = True
         for index, (slide, survey) in enumerate(zip(self._slides, self._surveys, strict=True)):
             try:
@@ -134,6 +137,18 @@ class BlockReader:
             norms = np.array(survey.weighted_means)
             fast &= normalise_block(mean, error, mask, norms, means[index], variances[index])
         return means, variances, fast
+
+    def _buffers_for(self, count: int) -> tuple[np.ndarray, ...]:
+        """Arrays that this thread fills again for every block: fresh ones would cost as much as the reading."""
+        if getattr(self._local, "count", None) != count:
+            self._local.count = count
+            self._local.buffers = (
+                np.empty((len(self._slides), self._layers, count)),
+                np.empty((len(self._slides), self._layers, count)),
+                np.empty((count, self._layers)),
+                np.empty((count, self._layers)),
+            )
+        return self._local.buffers
 
     def _mask(self, slide: Slide, survey: Survey, first: int, count: int) -> np.ndarray:
         if not any(survey.uncovered):

@@ -305,11 +305,11 @@ def _compare(
     slides, keys = _with_keys(slides)
     shards = store.read() if store is not None else []
     new = 0
+    known = _known(slides, keys, shards)[2]
+    wanted = [compute and (bool(min_images) or not known[i].all()) for i in range(len(slides))]
+    slides, surveys = _survey(slides, keys, wanted, store, plan)
+    slides = _well_stacked(slides, surveys, min_images)
     if compute:
-        known = _known(slides, keys, shards)[2]
-        wanted = [bool(min_images) or not known[i].all() for i in range(len(slides))]
-        slides, surveys = _survey(slides, keys, wanted, store, plan)
-        slides = _well_stacked(slides, surveys, min_images)
         slides, new = _compute_unknown(slides, keys, surveys, shards, store, plan)
     values, left_out, known = _known(slides, keys, shards)
     if store is not None and compute and not store.table_is_current():
@@ -380,6 +380,8 @@ def _survey(
 def _well_stacked(slides: Slides, surveys: Mapping[tuple[str, str], Survey], min_images: int) -> Slides:
     short = {}
     for index, slide in enumerate(slides.slides if min_images else ()):
+        if slide.key not in surveys:
+            continue  # not looked through yet
         stacked = np.array(surveys[slide.key].images_stacked)
         lowest = np.where(stacked > 0, stacked, np.inf)
         layer = int(np.argmin(lowest))

@@ -15,9 +15,6 @@ import math
 import numba
 import numpy as np
 
-# float32 holds 1/sqrt of variances in this range with room to spare
-_FAST_RANGE = (1e-30, 1e30)
-
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def survey_block(mean, error, mask, weights, weighted, uncovered, stacked):
@@ -65,29 +62,34 @@ def normalise_block(mean, error, mask, norms, means_out, variances_out):
     Returns
     -------
     bool
-        True when all variances other than 0 are within the range of the fast inverse root.
+        True when all variances other than 0 are between 1e-30 and 1e30, where single precision has room to
+        spare for the fast inverse root.
     """
-    low, high = np.inf, 0.0
     has_mask = mask.shape[0] > 0
     pixels, layers = mean.shape
-    tile = 64  # pixels turned round at once, so that both sides stay in the cache
+    inverse = 1.0 / norms
+    odd, tile = 0, 16  # pixels computed along the layers, then turned round while still in the cache
+    scaled, squared = np.empty((tile, layers)), np.empty((tile, layers))
     for start in range(0, pixels, tile):
-        end = min(pixels, start + tile)
-        for layer in range(layers):
-            scale = 1.0 / norms[layer]
-            for pixel in range(start, end):
-                m = mean[pixel, layer] * scale
-                s = error[pixel, layer] * scale
+        count = min(tile, pixels - start)
+        for pixel in range(count):
+            for layer in range(layers):
+                m = mean[start + pixel, layer] * inverse[layer]
+                s = error[start + pixel, layer] * inverse[layer]
                 v = s * s
-                usable = abs(m) < np.inf and v < np.inf
+                usable = (abs(m) < np.inf) & (v < np.inf)
                 if has_mask:
-                    usable = usable and mask[pixel, layer] > 0
+                    usable &= mask[start + pixel, layer] > 0
                 v = v if usable else 1.0
-                means_out[layer, pixel] = m if usable else np.nan
-                variances_out[layer, pixel] = v
-                low = min(low, v if v > 0.0 else 1.0)
-                high = max(high, v)
-    return low > 1e-30 and high < 1e30
+                scaled[pixel, layer] = m if usable else np.nan
+                squared[pixel, layer] = v
+                odd += 1 if (v != 0.0) & ((v < 1e-30) | (v > 1e30)) else 0
+        for layer in range(layers):
+            for pixel in range(count):
+                means_out[layer, start + pixel] = scaled[pixel, layer]
+            for pixel in range(count):
+                variances_out[layer, start + pixel] = squared[pixel, layer]
+    return odd == 0
 
 
 @numba.njit(fastmath={"arcp", "afn", "reassoc", "contract"}, error_model="numpy")

@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from analysis.files import whole_file
+from analysis.flatfield._meanimage import write_mean_image
 from analysis.tables import write_table
 
 # Filter, first emission wavelength in nm and number of layers of a microscope with 35 layers.
 _FILTERS = (("DAPI", 440, 9), ("FITC", 520, 9), ("Cy3", 570, 7), ("Texas Red", 620, 7), ("Cy5", 680, 3))
+
+EXAMPLE_COHORT = {"seed": 28, "shape": (96, 128, 35), "images": 400, "noise": 0.35, "depth": 0.25, "difference": 0.03}
+"""Keywords of `draw_cohort` for demonstrations: groups that differ by a tenth or two of the statistic."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,15 @@ def draw_illumination(shape: tuple[int, int, int], rng: np.random.Generator, *, 
     rows, columns, layers = shape
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     pattern = np.empty(shape)
-    centre, tilt = rng.uniform(-0.45, 0.45, 2), rng.uniform(-0.04, 0.04, 2)
+    centre, tilt = rng.uniform(-0.45, 0.45, 2), depth * rng.uniform(-0.3, 0.3, 2)
     for layer in range(layers):
         row, column = centre + rng.normal(0, 0.05, 2)
         hollow = 1 - depth * ((y - row) ** 2 + (x - column) ** 2) / 2
         pattern[..., layer] = hollow + tilt[0] * y + tilt[1] * x
+    return _mean_one(pattern)
+
+
+def _mean_one(pattern: np.ndarray) -> np.ndarray:
     return pattern / pattern.mean(axis=(0, 1))
 
 
@@ -88,7 +95,8 @@ def draw_cohort(
     outliers: int = 1,
     images: int = 400,
     noise: float = 0.25,
-    depth: float = 0.12,
+    depth: float = 0.2,
+    difference: float = 0.12,
     meanimage_folder: str = "meanimage",
 ) -> Cohort:
     """Draw slides that share illumination in groups, and write their mean images as AstroPath does.
@@ -113,7 +121,9 @@ def draw_cohort(
     noise
         Standard deviation of one exposure relative to the signal.
     depth
-        How much darker the corners are.
+        How much darker the corners are on every slide.
+    difference
+        How much a group's own illumination, on top of that, differs from the middle to the corners.
     meanimage_folder
         Name of the folder below ``im3``.
 
@@ -125,14 +135,16 @@ def draw_cohort(
     rng = np.random.default_rng(seed)
     groups = [group for group, size in enumerate(sizes) for _ in range(size)] + [-1] * outliers
     projects = [group + 1 if group >= 0 else len(sizes) for group in groups]
-    patterns = np.stack([draw_illumination(shape, rng, depth=depth) for _ in sizes])
+    shared = draw_illumination(shape, rng, depth=depth)
+    patterns = np.stack([_mean_one(shared * draw_illumination(shape, rng, depth=difference)) for _ in sizes])
     roots = tuple(Path(folder) / f"project{i + 1}" for i in range(len(sizes)))
     names, definitions = [], {root: [] for root in roots}
     brightness = rng.uniform(5, 40, shape[2])
     for index, (group, project) in enumerate(zip(groups, projects, strict=True)):
         root, number = roots[project - 1], len(definitions[roots[project - 1]]) + 1
         name = f"M{project}_{number}"
-        pattern = patterns[group] if group >= 0 else draw_illumination(shape, rng, depth=2 * depth)
+        own = patterns[group] if group >= 0 else shared * draw_illumination(shape, rng, depth=2 * difference)
+        pattern = _mean_one(own)
         signal = brightness * pattern * rng.uniform(0.7, 1.4, shape[2])
         write_slide(root, name, *_stack(signal, images, noise, rng), meanimage_folder=meanimage_folder, project=project)
         names.append(name)
@@ -180,49 +192,13 @@ def write_slide(
     Path
         The folder of the mean image.
     """
-    folder = Path(root) / slide_id / "im3"
-    target = folder / meanimage_folder
-    (folder / "Scan1").mkdir(parents=True, exist_ok=True)
-    parts = {
-        "mean_image": np.asarray(mean, "<f8"),
-        "std_err_of_mean_image": np.asarray(standard_error, "<f8"),
-        "sum_images_squared": np.asarray(sum_images_squared, "<f8"),
-        "mask_stack": np.asarray(mask_stack, "<u8"),
-    }
-    for name, values in parts.items():
-        with whole_file(target / f"{slide_id}-{name}.bin") as handle:
-            handle.write(np.ascontiguousarray(values).tobytes())
-    layers = list(range(1, mean.shape[2] + 1))
-    fields = [(slide_id, f"{slide_id}_[{1000 * i},2000].tif", "bulk", "stacking", str(layers)) for i in range(3)]
-    columns = ["slide", "file", "location", "use", "stacked_in_layers"]
-    write_table(pd.DataFrame(fields, columns=columns), target / "fields_used.csv")
-    row = (slide_id, project, project, "synthetic", "2021-01-01 10:00:00", "2021-01-01 18:00:00")
-    columns = ["slideID", "project", "cohort", "microscope_name", "mindate", "maxdate"]
-    write_table(pd.DataFrame([row], columns=columns), target / f"{slide_id}-metadata_summary_stacked_images.csv")
-    write_slide_xml(folder / "xml", slide_id, mean.shape, filters_of_layers(mean.shape[2]))
-    return target
-
-
-def write_slide_xml(
-    folder: Path, slide_id: str, shape: tuple[int, int, int], filters: Sequence[tuple[str, float]]
-) -> None:
-    """Write the two XML files that tell a slide's shape and the filter and wavelength in nm of every layer."""
-    rows, columns, layers = shape
-    with whole_file(Path(folder) / f"{slide_id}.Parameters.xml", "w", encoding="utf-8") as handle:
-        handle.write(
-            '<?xml version="1.0" encoding="utf-8"?>\n<IM3Fragment>\n'
-            f'  <D name="Shape" type="Int32" size="3">{columns} {rows} {layers}</D>\n</IM3Fragment>\n'
-        )
-    entries = "".join(
-        f'<G name="{i}"><G name="Spectrum"><G name="0"><D name="Wavelengths">{nm:g}</D></G></G>'
-        f'<G name="AcquisitionSettings"><G name="0"><D name="ExcitationFilterName">{name}</D></G></G></G>\n'
-        for i, (name, nm) in enumerate(filters)
-    )
-    with whole_file(Path(folder) / f"{slide_id}.Full.xml", "w", encoding="utf-8") as handle:
-        handle.write(
-            '<?xml version="1.0" encoding="utf-8"?>\n'
-            f'<IM3><G><G><G><G name="Spectra">\n{entries}</G></G></G></G></IM3>\n'
-        )
+    return write_mean_image(
+        root, slide_id, mean, standard_error, sum_images_squared, mask_stack,
+        filters=filters_of_layers(mean.shape[2]),
+        files=[f"{slide_id}_[{1000 * i},2000].tif" for i in range(3)],
+        dates=("2021-01-01 10:00:00", "2021-01-01 18:00:00"),
+        meanimage_folder=meanimage_folder, project=project, cohort=project, microscope_name="synthetic",
+    )  # fmt: skip
 
 
 def draw_fields(

@@ -1,0 +1,512 @@
+"""Flatfield models: made from the slides registered for a version, written, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.files import locked, whole_file
+from analysis.flatfield._registry import check_version, read_model_table, registered_roots
+from analysis.flatfield._slides import Slide, Slides, _find_slide, _read_sampledef, _Unusable, make_problems
+from analysis.flatfield._smoothing import Smoothing, check_smoothing, make_flatfield
+from analysis.images import open_raw, write_raw
+from analysis.provenance import describe_inputs, versions
+from analysis.tables import read_table, write_table
+from analysis.tasks import Cancelled, Progress
+
+FIELD_COLUMNS = ("slide", "file", "location", "use", "stacked_in_layers")
+METADATA_COLUMNS = ("slideID", "project", "cohort", "microscope_name", "mindate", "maxdate")
+_BLOCK_BYTES = 32e6
+
+
+@dataclass(frozen=True)
+class FlatfieldModel:
+    """A flatfield model: what images of a group of slides are divided by.
+
+    Attributes
+    ----------
+    version
+        Tag of the version.
+    flatfield
+        (rows, columns, layers), relative illumination with mean about 1.
+    uncertainty
+        (rows, columns, layers), standard error of ``flatfield``; None when its file is missing.
+    images_stacked
+        (rows, columns, layers), number of images in every pixel; None for a model read from a file.
+    slides
+        The slides it was made of; None for a model read from a file.
+    table
+        One row a layer: ``layer, filter_group, images_stacked_min, images_stacked_median,
+        images_stacked_max, lowest, highest, spread_percent`` (5-95 %), ``mean_uncertainty,
+        values_left_out`` (values of slides that were not finite).
+    settings
+        The keyword arguments used.
+    paths
+        Files written, by name: ``flatfield, uncertainty, fields_used, metadata_summary, settings``.
+    """
+
+    version: str
+    flatfield: np.ndarray
+    uncertainty: np.ndarray | None
+    images_stacked: np.ndarray | None
+    slides: Slides | None
+    table: pd.DataFrame
+    settings: dict[str, Any]
+    paths: dict[str, Path] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the version, its size and slides, and the range of the flatfield."""
+        found = {"version": self.version, "shape": list(self.flatfield.shape)}
+        if self.slides is not None:
+            found["slides"] = len(self.slides)
+        return found | {
+            "lowest": float(self.table["lowest"].min()),
+            "highest": float(self.table["highest"].max()),
+            "mean_spread_percent": float(self.table["spread_percent"].mean()),
+            "files": {name: str(path) for name, path in self.paths.items()},
+        }
+
+
+@dataclass(frozen=True)
+class ImageSums:
+    """Sums over images, from which means, errors and models are made.
+
+    Attributes
+    ----------
+    image_sum, squares_sum
+        Sums of the images and of their squares, float64, (rows, columns, layers).
+    images_stacked
+        How many images are in the sums of every pixel, uint32.
+    values_left_out
+        Per layer, how many values of slides were left out because they are not finite.
+    """
+
+    image_sum: np.ndarray
+    squares_sum: np.ndarray
+    images_stacked: np.ndarray
+    values_left_out: np.ndarray
+
+
+def create_model(
+    version: str,
+    *,
+    roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    model_table: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str],
+    meanimage_folder: str = "meanimage",
+    smoothing: Smoothing = "astropath",
+    replace: bool = False,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> FlatfieldModel:
+    """Make the flatfield model of a registered version and write its files.
+
+    Every slide of the version is in the model, from the given roots or from the one it was registered from.
+    Three arrays of the size of an image are held in memory, and a block of rows.
+
+    Parameters
+    ----------
+    version
+        Tag of the version in ``model_table``.
+    roots
+        Folders with a ``sampledef.csv``. The roots that the slides were registered from are looked at too.
+    model_table
+        The table of versions, `register_model`.
+    out_dir
+        Folder in which ``flatfield/flatfield_<version>.bin`` and ``flatfield/flatfield_<version>/`` are made.
+    meanimage_folder
+        Folder of the mean images below ``<slide>/im3``.
+    smoothing
+        ``"astropath"``: equal to the original; ``"edge-aware"``: without its bias at borders and at
+        pixels that no image covers.
+    replace
+        Whether a model of that version may be replaced.
+    progress
+        Told after every slide and layer.
+    cancel
+        When set, `analysis.tasks.Cancelled` is raised and nothing is written.
+
+    Returns
+    -------
+    FlatfieldModel
+        Values, uncertainty and coverage, and the files written.
+
+    Raises
+    ------
+    ValueError
+        When the version is not registered, a slide of it cannot be found or used (each is named with the
+        reason; nothing is written), the slides' images differ in shape, or the model exists.
+
+    Notes
+    -----
+    With the mask stack as the number of images n, the mean is sum(n mean) / sum(n) and its squared error
+    (sum(squares) / sum(n) - mean^2) / sum(n), made positive. Both are smoothed with a Gaussian of 100 px, the
+    variance with the squared kernel, and divided by the mean of the layer weighted with the inverse variance. A
+    layer in which nothing is stacked is 1. Source: BatchFlatfieldCohort of AstroPathPipeline,
+    https://github.com/AstroPathJHU/AstroPathPipeline.
+    """
+    check_version(version)
+    check_smoothing(smoothing)
+    paths = _model_paths(Path(out_dir), version)
+    _refuse_existing(paths["flatfield"], replace)
+    slides = find_registered_slides(version, roots=roots, model_table=model_table, meanimage_folder=meanimage_folder)
+    sums = stack_slides(slides, progress=progress, cancel=cancel)
+    flatfield, uncertainty = make_flatfield(
+        sums.image_sum, sums.squares_sum, sums.images_stacked,
+        smoothing=smoothing, overwrite=True, progress=progress, cancel=cancel,
+    )  # fmt: skip
+    groups = slides.slides[0].filter_groups
+    table = _describe_layers(flatfield, uncertainty, sums, groups)
+    settings = {
+        "version": version, "roots": [str(root) for root in _as_roots(roots)], "model_table": str(model_table),
+        "out_dir": str(out_dir), "meanimage_folder": meanimage_folder, "smoothing": smoothing, "replace": replace,
+    }  # fmt: skip
+    model = FlatfieldModel(version, flatfield, uncertainty, sums.images_stacked, slides, table, settings, paths)
+    with locked(paths["flatfield"]):
+        _refuse_existing(paths["flatfield"], replace)
+        _write_model(model)
+    return model
+
+
+def _as_roots(roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    given = [roots] if isinstance(roots, (str, os.PathLike)) else roots
+    return list(dict.fromkeys(Path(root).expanduser().resolve() for root in given))
+
+
+def _model_paths(out_dir: Path, version: str) -> dict[str, Path]:
+    name = f"flatfield_{version}"
+    folder = out_dir / "flatfield" / name
+    return {
+        "flatfield": out_dir / "flatfield" / f"{name}.bin",
+        "uncertainty": folder / f"{name}_uncertainty.bin",
+        "fields_used": folder / "fields_used.csv",
+        "metadata_summary": folder / "metadata_summary_stacked_images.csv",
+        "settings": folder / f"{name}_settings.json",
+    }
+
+
+def _refuse_existing(path: Path, replace: bool) -> None:
+    if path.exists() and not replace:
+        raise ValueError(f"{path} must not exist yet; it does. Choose another version, or set replace=True.")
+
+
+# ------------------------------------------------------------------------- the slides of a version
+
+
+def find_registered_slides(
+    version: str,
+    *,
+    roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    model_table: str | os.PathLike[str],
+    meanimage_folder: str = "meanimage",
+) -> Slides:
+    """Find every slide that is registered for a version.
+
+    Parameters
+    ----------
+    version, roots, model_table, meanimage_folder
+        As in `create_model`.
+
+    Returns
+    -------
+    Slides
+        In the order of the roots and of their tables. A slide ID that is in several roots is the one whose
+        project, cohort and batch are those registered, then the one in the root it was registered from.
+
+    Raises
+    ------
+    ValueError
+        When the version is not registered, or for slides that cannot be found or used, each with the reason.
+    """
+    table = read_model_table(model_table)
+    rows = table[table["version"] == check_version(version)]
+    if rows.empty:
+        known = ", ".join(dict.fromkeys(table["version"])) or "none"
+        raise ValueError(f"version must be registered in {model_table}; got {version!r}, registered: {known}.")
+    origins = registered_roots(model_table, version)
+    places = _as_roots([*_as_roots(roots), *(root for group in origins.values() for root in group)])
+    listed, unreadable = _list_roots(places)
+    found, reasons = {}, []
+    for row, count in rows.value_counts(["SlideID", "Project", "Cohort", "BatchID"], sort=False).items():
+        try:
+            for root, definition in _decide(row, count, listed, origins.get(row[0], ())):
+                slide = _find_usable(root, definition, meanimage_folder)
+                found[slide.key] = slide
+        except (ValueError, OSError) as error:
+            reasons.append(f"{_call(row)}: {error}")
+    if reasons:
+        raise ValueError(_refusal(version, model_table, len(rows), reasons, unreadable))
+    in_order = [(str(root), name) for root, names in listed.items() for name in names]
+    ordered = [found[key] for key in in_order if key in found]
+    _check_shapes(version, ordered)
+    return Slides(tuple(ordered), make_problems(()), {"version": version, "meanimage_folder": meanimage_folder})
+
+
+_Listed = dict[Path, dict[str, dict[str, Any]]]
+_Row = tuple[str, int, int, int]
+
+
+def _list_roots(roots: Sequence[Path]) -> tuple[_Listed, list[str]]:
+    """Read the slides listed in every root, and say which roots cannot be read."""
+    listed, unreadable = {}, []
+    for root in roots:
+        try:
+            listed[root] = {row["SlideID"]: row for row in _read_sampledef(root)}
+        except _Unusable as error:
+            file, expected, what, _ = error.args
+            unreadable.append(f"{file}: expected {expected}, found {what}")
+    return listed, unreadable
+
+
+def _numbers(definition: dict[str, Any]) -> tuple[int, int, int]:
+    return definition["Project"], definition["Cohort"], definition["BatchID"]
+
+
+def _call(row: _Row) -> str:
+    return f"{row[0]} (Project {row[1]}, Cohort {row[2]}, BatchID {row[3]})"
+
+
+def _decide(row: _Row, count: int, listed: _Listed, origins: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the root and the definition of the slide (rarely slides) that a row of the model table means."""
+    name, *numbers = row
+    candidates = [(root, definitions[name]) for root, definitions in listed.items() if name in definitions]
+    if not candidates:
+        where = f"; it was registered from {', '.join(map(str, origins))}" if origins else ""
+        raise ValueError(f"not listed in {', '.join(map(str, listed)) or 'any root that can be read'}{where}")
+    same = [(root, definition) for root, definition in candidates if _numbers(definition) == tuple(numbers)]
+    if not same:
+        others = "; ".join(f"{_call((name, *_numbers(d)))} in {root}" for root, d in candidates)
+        raise ValueError(f"only others of that name are listed: {others}")
+    if len(same) < count <= len(origins):
+        raise ValueError(f"registered {count} times, from {', '.join(map(str, origins))}; {len(same)} found")
+    if len(same) == 1:
+        return same
+    registered = [(root, definition) for root, definition in same if root in {origin.resolve() for origin in origins}]
+    if not registered and len(same) != count:
+        places = ", ".join(str(root) for root, _ in same)
+        raise ValueError(f"listed in {len(same)} roots: {places}; give only the one that is meant")
+    return registered or same
+
+
+def _find_usable(root: Path, definition: dict[str, Any], meanimage_folder: str) -> Slide:
+    try:
+        slide = _find_slide(root, definition, meanimage_folder)
+    except _Unusable as error:
+        file, expected, what, reason = error.args
+        raise ValueError(f"{reason}: {file}: expected {expected}, found {what}") from None
+    open_raw(slide.sum_images_squared, slide.shape, "<f8")
+    return slide
+
+
+def _refusal(
+    version: str, model_table: str | os.PathLike[str], count: int, reasons: list[str], roots: list[str]
+) -> str:
+    unreadable = ["These roots cannot be read:", *roots] if roots else []
+    return "\n".join([
+        f"The model {version} must contain every slide registered for it in {model_table}; "
+        f"{len(reasons)} of {count} cannot be used, and nothing was written:",
+        *reasons,
+        *unreadable,
+        "Give the roots these slides are in, mend what is said of them, or register the version again without them.",
+    ])  # fmt: skip
+
+
+def _check_shapes(version: str, slides: Sequence[Slide]) -> None:
+    shapes: dict[tuple[int, int, int], list[str]] = {}
+    for slide in slides:
+        shapes.setdefault(slide.shape, []).append(slide.slide_id)
+    if len(shapes) > 1:
+        found = "; ".join(f"{' x '.join(map(str, shape))}: {', '.join(names)}" for shape, names in shapes.items())
+        raise ValueError(f"The slides of the model {version} must have images of one shape; got {found}.")
+
+
+# ------------------------------------------------------------------------------------------ sums
+
+
+def stack_slides(
+    slides: Slides | Sequence[Slide],
+    *,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> ImageSums:
+    """Add up the mean images of slides, a block of rows at a time.
+
+    Parameters
+    ----------
+    slides
+        At least one; all of one shape.
+    progress
+        Told after every slide.
+    cancel
+        When set, `analysis.tasks.Cancelled` is raised at the next block.
+
+    Returns
+    -------
+    ImageSums
+        A value that is not finite, in the mean or in the sum of squares, is left out as if its pixel were not covered.
+    """
+    slides = slides.slides if isinstance(slides, Slides) else tuple(slides)
+    if not slides:
+        raise ValueError("A stack must have at least one slide; got none.")
+    shape = slides[0].shape
+    sums = ImageSums(np.zeros(shape), np.zeros(shape), np.zeros(shape, np.uint32), np.zeros(shape[2], np.int64))
+    block = max(1, int(_BLOCK_BYTES / (8 * shape[1] * shape[2])))
+    for number, slide in enumerate(slides, start=1):
+        for start in range(0, shape[0], block):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled(f"Stopped within slide {number} of {len(slides)}.")
+            _add_rows(sums, slide, slice(start, start + block))
+        if progress is not None:
+            progress(number, len(slides), "adding up slides")
+    return sums
+
+
+def _add_rows(sums: ImageSums, slide: Slide, rows: slice) -> None:
+    # opened again for every block, so that the pages read so far do not count as ours
+    mean = open_raw(slide.mean_image, slide.shape, "<f8")[rows]
+    squares = open_raw(slide.sum_images_squared, slide.shape, "<f8")[rows]
+    images = open_raw(slide.mask_stack, slide.shape, "<u8")[rows]
+    finite = np.isfinite(mean) & np.isfinite(squares)
+    if finite.all():
+        sums.image_sum[rows] += images * mean
+        sums.squares_sum[rows] += squares
+        sums.images_stacked[rows] += images.astype(np.uint32)
+        return
+    used = finite & (images > 0)
+    sums.image_sum[rows] += np.where(used, images * np.where(finite, mean, 0), 0)
+    sums.squares_sum[rows] += np.where(used, squares, 0)
+    sums.images_stacked[rows] += np.where(used, images, 0).astype(np.uint32)
+    sums.values_left_out[:] += (~finite & (images > 0)).sum(axis=(0, 1))
+
+
+def _describe_layers(
+    flatfield: np.ndarray, uncertainty: np.ndarray, sums: ImageSums, groups: Sequence[str]
+) -> pd.DataFrame:
+    rows = []
+    for layer, group in enumerate(groups):
+        values, images = flatfield[..., layer], sums.images_stacked[..., layer]
+        low, high = np.percentile(values, (5, 95))
+        rows.append({
+            "layer": layer + 1,
+            "filter_group": group,
+            "images_stacked_min": int(images.min()),
+            "images_stacked_median": float(np.median(images)),
+            "images_stacked_max": int(images.max()),
+            "lowest": float(values.min()),
+            "highest": float(values.max()),
+            "spread_percent": float(100 * (high - low) / values.mean()),
+            "mean_uncertainty": float(uncertainty[..., layer].mean()),
+            "values_left_out": int(sums.values_left_out[layer]),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+def _write_model(model: FlatfieldModel) -> None:
+    """Write all files whole; the model itself last, so that it is there only with everything beside it."""
+    slides, paths = model.slides.slides, model.paths
+    _join_tables([s.fields_used for s in slides], FIELD_COLUMNS, paths["fields_used"])
+    _join_tables([s.metadata_summary for s in slides], METADATA_COLUMNS, paths["metadata_summary"])
+    inputs = [path for s in slides for path in (s.mean_image, s.sum_images_squared, s.mask_stack)]
+    record = {
+        "version": model.version,
+        "shape": list(model.flatfield.shape),
+        "sha256": _digest(model.flatfield),
+        "settings": model.settings,
+        "versions": versions(),
+        "slides": model.slides.table.to_dict("records"),
+        "layers": model.table.to_dict("records"),
+        "inputs": describe_inputs(inputs).to_dict("records"),
+    }
+    with whole_file(paths["settings"], "w", encoding="utf-8") as handle:
+        json.dump(record, handle, indent=1)
+    write_raw({paths["uncertainty"]: (model.uncertainty, "<f8"), paths["flatfield"]: (model.flatfield, "<f8")})
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(memoryview(np.ascontiguousarray(values, "<f8")).cast("B")).hexdigest()
+
+
+def _join_tables(sources: Sequence[Path], columns: Sequence[str], target: Path) -> None:
+    """Write the rows of several tables one after the other; tables that cannot be read are left out with a warning."""
+    frames = [pd.DataFrame(columns=list(columns))]
+    for source in sources:
+        try:
+            frames.append(read_table(source, columns=columns))
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{target.name} of the model lacks a slide: {error}", stacklevel=5)
+    write_table(pd.concat(frames, ignore_index=True), target)
+
+
+def read_model(path: str | os.PathLike[str], shape: tuple[int, int, int] | None = None) -> FlatfieldModel:
+    """Read a flatfield model.
+
+    Parameters
+    ----------
+    path
+        The file ``flatfield_<version>.bin``. Its uncertainty and settings are read from the folder
+        ``flatfield_<version>`` beside it where they are there.
+    shape
+        (rows, columns, layers); needed for models of other programs, which do not write it down.
+
+    Returns
+    -------
+    FlatfieldModel
+        Without ``slides`` and ``images_stacked``.
+
+    Raises
+    ------
+    ValueError
+        When the shape is not known, the size of the file is another, or the settings beside it belong to
+        another model.
+    OSError
+        When the file is missing or cannot be opened.
+    """
+    path = Path(path)
+    version = re.sub(r"^flatfield_", "", path.name.removesuffix(".bin"))
+    folder = path.parent / f"flatfield_{version}"
+    settings_file = folder / f"flatfield_{version}_settings.json"
+    record = _read_record(settings_file)
+    shape = tuple(shape or record.get("shape", ()))
+    if len(shape) != 3:
+        raise ValueError(f"shape must be given as (rows, columns, layers) for {path}; {settings_file} has none.")
+    flatfield = np.array(open_raw(path, shape, "<f8"))
+    if record and record.get("sha256") != _digest(flatfield):
+        raise ValueError(f"{path} must be the model that {settings_file} describes; it is another. Make it again.")
+    uncertainty_file = folder / f"flatfield_{version}_uncertainty.bin"
+    uncertainty = np.array(open_raw(uncertainty_file, shape, "<f8")) if uncertainty_file.exists() else None
+    layers = pd.DataFrame(record["layers"]) if record else _describe_values(flatfield, uncertainty)
+    paths = {"flatfield": path, "uncertainty": uncertainty_file, "settings": settings_file}
+    there = {name: file for name, file in paths.items() if file.exists()}
+    return FlatfieldModel(version, flatfield, uncertainty, None, None, layers, record.get("settings", {}), there)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {key: record[key] for key in ("shape", "sha256", "settings", "layers")}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be the settings of a flatfield model; it cannot be read: {error}.") from None
+
+
+def _describe_values(flatfield: np.ndarray, uncertainty: np.ndarray | None) -> pd.DataFrame:
+    """Describe the layers of a model of which nothing but the values is known."""
+    unknown = np.full(flatfield.shape, np.nan) if uncertainty is None else uncertainty
+    nothing = ImageSums(flatfield, flatfield, np.zeros(flatfield.shape, np.uint8), np.zeros(flatfield.shape[2], int))
+    table = _describe_layers(flatfield, unknown, nothing, [""] * flatfield.shape[2])
+    return table.drop(columns=[name for name in table if name.startswith(("images_stacked", "values_left"))])

@@ -1,0 +1,427 @@
+"""The one reader and the one writer of pixel files: pixels, size of a pixel, and where that size comes from."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import struct
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+from lxml import etree
+from PIL import Image as PillowImage
+
+from analysis.files import whole_file
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_SIGNATURES = {b"II*\0": "<HL", b"MM\0*": ">HL", b"II+\0": "<QQ", b"MM\0+": ">QQ"}
+_TIFF_TYPE_BYTES = {
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
+}  # fmt: skip
+_SIZE_IN_UM = {
+    "m": 1e6, "cm": 1e4, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0,
+    "micrometer": 1.0, "nm": 1e-3, "pm": 1e-6, "å": 1e-4, "angstrom": 1e-4, "inch": 25400.0, "in": 25400.0,
+}  # fmt: skip
+# What programs write when they know nothing: a resolution for printers, not the size of a pixel.
+_PRINTER_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
+_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image and the size of its pixels.
+
+    Attributes
+    ----------
+    pixels
+        (rows, columns, layers), in the number type of the file.
+    pixel_size_um
+        Height and width of a pixel in micrometres, or None when the file does not say.
+    pixel_size_source
+        Where that size comes from, or why there is none.
+    path
+        The file.
+    """
+
+    pixels: np.ndarray
+    pixel_size_um: tuple[float, float] | None
+    pixel_size_source: str
+    path: Path
+
+
+def open_raw(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: str | np.dtype) -> np.memmap:
+    """Return a headerless file of numbers as a read-only array that stays on the disk.
+
+    Parameters
+    ----------
+    path
+        The file, in C order: the last axis runs fastest.
+    shape
+        Length of every axis.
+    dtype
+        Type of the numbers, such as ``"<f8"``.
+
+    Raises
+    ------
+    ValueError
+        When the size of the file is not that of the array; the message names the file and both sizes.
+    OSError
+        When the file is missing or cannot be opened.
+    """
+    expected = math.prod(map(int, shape)) * np.dtype(dtype).itemsize
+    found = os.stat(path).st_size
+    if found != expected or expected == 0:
+        size = " x ".join(map(str, shape))
+        state = "is truncated" if found < expected else "has another shape or type"
+        raise ValueError(
+            f"{path} must have {expected} bytes ({size} values of {np.dtype(dtype).itemsize} bytes); "
+            f"got {found} bytes. The file {state}."
+        )
+    return np.memmap(path, dtype=dtype, mode="r", shape=tuple(map(int, shape)))
+
+
+def write_raw(arrays: Mapping[str | os.PathLike[str], tuple[np.ndarray, str | np.dtype]]) -> None:
+    """Write headerless files of numbers that belong together: all of them, or none.
+
+    The files get their names in the order given, one right after the other, once all are on the disk.
+
+    Parameters
+    ----------
+    arrays
+        For every file its values and the type to write them in, such as ``"<f8"``; C order.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or a folder cannot be written; older files stay as they were.
+    """
+    with contextlib.ExitStack() as stack:
+        # contexts are left in reverse order, so the last file is opened first
+        handles = {path: stack.enter_context(whole_file(path)) for path in reversed(arrays)}
+        for path, (values, dtype) in arrays.items():
+            handles[path].write(memoryview(np.ascontiguousarray(values, dtype)).cast("B"))
+        for handle in handles.values():
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def read_image(path: str | os.PathLike[str], *, memory_gb: float = 4.0) -> Image:
+    """Read a TIFF, OME-TIFF, ImageJ TIFF or PNG file of one plane with any number of layers.
+
+    Channels, samples of a colour, and the pages of a plain TIFF become layers. The file is compared with
+    what it declares before and after its pixels are decoded, so a cut or damaged file is never taken for a
+    smaller image.
+
+    Parameters
+    ----------
+    path
+        The file; its first bytes tell its kind, not its name.
+    memory_gb
+        Largest size of the decoded image in gigabytes, compared with what the file declares before
+        anything is decoded.
+
+    Returns
+    -------
+    Image
+        Pixels as (rows, columns, layers).
+
+    Raises
+    ------
+    ValueError
+        When the file is not such an image, is cut or damaged, holds several planes in depth or time or
+        several images, or is too large. The message names the file.
+    OSError
+        When the file is missing or cannot be opened.
+    """
+    path = Path(path)
+    with open(path, "rb") as handle:
+        start = handle.read(8)
+    if start == _PNG_SIGNATURE:
+        return _read_png(path, memory_gb)
+    if start[:4] in _TIFF_SIGNATURES:
+        return _read_tiff(path, memory_gb)
+    raise ValueError(f"{path} must be a TIFF or PNG image; its first bytes are {start[:4]!r}.")
+
+
+def _check_budget(path: Path, declared_bytes: int, memory_gb: float) -> None:
+    if declared_bytes > memory_gb * 1e9:
+        raise ValueError(
+            f"{path} must decode to at most {memory_gb:g} GB; it declares {declared_bytes / 1e9:.3g} GB. "
+            "Raise memory_gb when the image really is that large."
+        )
+
+
+# ------------------------------------------------------------------------------------------------- TIFF
+
+
+def _read_tiff(path: Path, memory_gb: float) -> Image:
+    _check_directories(path)
+    with _naming(path), tifffile.TiffFile(path) as tiff:
+        series = _only_series(path, tiff)
+        _check_budget(path, series.nbytes, memory_gb)
+        _check_against_metadata(path, tiff, series)
+        _check_offsets(path, series)
+        pixels = series.asarray()
+        if pixels.shape != series.shape:
+            raise ValueError(f"{path} must hold {series.shape} values; {pixels.shape} came out. It is damaged.")
+        size_um, source = _tiff_pixel_size(tiff)
+        return Image(_rows_columns_layers(path, pixels, series.axes), size_um, source, path)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on a damaged file into one sentence that names the file."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # decoders raise struct.error, zlib.error, IndexError, TypeError, ...
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f"{path} must be a whole image; it cannot be decoded: {error}.") from error
+
+
+def _check_directories(path: Path) -> None:
+    """Follow the chain of directories to its end; a cut file breaks it, which tifffile does not say."""
+    size = path.stat().st_size
+    with open(path, "rb") as handle:
+        order, count_code, offset_code = _TIFF_SIGNATURES[handle.read(4)]
+        handle.seek(8 if offset_code == "Q" else 4)
+        seen: set[int] = set()
+        while offset := _unpack(handle, path, order + offset_code)[0]:
+            if offset in seen:
+                raise ValueError(f"{path} must have directories that end; they go round in a circle.")
+            if offset >= size:
+                raise ValueError(f"{path} must be whole; a directory lies at byte {offset} but it has {size} bytes.")
+            seen.add(offset)
+            handle.seek(offset)
+            for _ in range(_unpack(handle, path, order + count_code)[0]):
+                entry = _unpack(handle, path, f"{order}HH{offset_code}{offset_code}")
+                _check_entry(path, size, struct.calcsize(order + offset_code), *entry)
+    if not seen:
+        raise ValueError(f"{path} must hold an image; it has no directory.")
+
+
+def _check_entry(path: Path, size: int, inline_bytes: int, tag: int, kind: int, count: int, offset: int) -> None:
+    """Refuse a directory entry whose values lie behind the end of the file: it would be left out silently."""
+    length = count * _TIFF_TYPE_BYTES.get(kind, 0)
+    if length > inline_bytes and offset + length > size:
+        raise ValueError(f"{path} must be whole; its entry {tag} reaches to byte {offset + length} of {size}.")
+
+
+def _unpack(handle: BinaryIO, path: Path, code: str) -> tuple[int, ...]:
+    data = handle.read(struct.calcsize(code))
+    if len(data) < struct.calcsize(code):
+        raise ValueError(f"{path} must be whole; it ends within a directory, after {path.stat().st_size} bytes.")
+    return struct.unpack(code, data)
+
+
+def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    if len(tiff.series) != 1:
+        shapes = "; ".join(" x ".join(map(str, s.shape)) for s in tiff.series[:4])
+        raise ValueError(f"{path} must hold one image; it holds {len(tiff.series)} ({shapes}). Save one a file.")
+    return tiff.series[0]
+
+
+def _check_against_metadata(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    declared, whose = None, ""
+    if tiff.is_ome:
+        pixels = _ome_pixels(tiff)
+        if pixels is not None:
+            declared, whose = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "XYCZT"), "OME metadata"
+            # SizeC counts the samples of a colour pixel already
+    elif tiff.is_imagej and tiff.imagej_metadata:
+        planes = int(tiff.imagej_metadata.get("images", 1))
+        declared, whose = planes * math.prod(tiff.pages[0].shape), "ImageJ metadata"
+    found = math.prod(series.shape)
+    if declared is not None and declared != found:
+        raise ValueError(f"{path} must hold the {declared} values its {whose} declares; got {found}. It is cut.")
+
+
+def _ome_pixels(tiff: tifffile.TiffFile) -> etree._Element | None:
+    try:
+        tree = etree.fromstring(tiff.ome_metadata.encode())
+    except (etree.XMLSyntaxError, AttributeError):
+        return None
+    if tree.getroottree().docinfo.doctype:
+        return None
+    return next(tree.iter("{*}Pixels"), None)
+
+
+def _check_offsets(path: Path, series: tifffile.TiffPageSeries) -> None:
+    size = path.stat().st_size
+    for number, page in enumerate(series.pages, start=1):
+        if page is None:
+            raise ValueError(f"{path} must hold every page it declares; page {number} is missing. It is cut.")
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if offset + length > size:
+                raise ValueError(
+                    f"{path} must be whole; page {number} reaches to byte {offset + length}, the file has {size} bytes."
+                )
+            if length == 0:
+                raise ValueError(f"{path} must be whole; a part of page {number} is empty.")
+    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
+        end = series.dataoffset + series.nbytes
+        raise ValueError(f"{path} must be whole; its pixels reach to byte {end}, the file has {size} bytes.")
+
+
+def _rows_columns_layers(path: Path, pixels: np.ndarray, axes: str) -> np.ndarray:
+    """Put the axes in order; depth and time must have one plane."""
+    kept = [index for index, length in enumerate(pixels.shape) if length > 1 or axes[index] in "YX"]
+    names = "".join(axes[index] for index in kept)
+    pixels = pixels.reshape([pixels.shape[index] for index in kept])
+    for axis, words in (("Z", "in depth (Z)"), ("T", "in time (T)")):
+        if axis in names:
+            planes = pixels.shape[names.index(axis)]
+            raise ValueError(
+                f"{path} must hold one plane; it has {planes} planes {words}, axes {axes}. Save one plane, "
+                "or project them; channels that were saved as planes must be saved as channels (axes CYX)."
+            )
+    if not (set("YX") <= set(names) and len(names) <= 3):
+        raise ValueError(f"{path} must have the axes YX, CYX or YXC; it has {axes}.")
+    if pixels.dtype.name not in (*_DTYPES, "uint64", "int64", "float16", "bool"):
+        raise ValueError(f"{path} must hold whole or real numbers; it holds {pixels.dtype.name}.")
+    order = (names.index("Y"), names.index("X"), *(i for i, name in enumerate(names) if name not in "YX"))
+    return pixels.transpose(order).reshape(*(pixels.shape[i] for i in order[:2]), -1)
+
+
+def _tiff_pixel_size(tiff: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str]:
+    if tiff.is_ome:
+        return _ome_pixel_size(tiff)
+    tags = tiff.pages[0].tags
+    unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2, "")
+    source = "TIFF resolution tags"
+    if tiff.is_imagej:
+        unit, source = str((tiff.imagej_metadata or {}).get("unit", "")).lower(), "ImageJ metadata"
+    per_unit = [_ratio(tags[name].value) if name in tags else 0.0 for name in ("YResolution", "XResolution")]
+    if min(per_unit) <= 0 or unit not in _SIZE_IN_UM:
+        return None, "the file does not say"
+    if source.startswith("TIFF") and unit == "inch" and all(round(value) in _PRINTER_DPI for value in per_unit):
+        return None, f"{per_unit[0]:g} pixels per inch, a resolution for printing, is not taken for a pixel size"
+    height_um, width_um = (_SIZE_IN_UM[unit] / value for value in per_unit)
+    return (height_um, width_um), source
+
+
+def _ratio(value: tuple[int, int] | float) -> float:
+    if isinstance(value, tuple):
+        return value[0] / value[1] if value[1] else 0.0
+    return float(value)
+
+
+def _ome_pixel_size(tiff: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str]:
+    pixels = _ome_pixels(tiff)
+    sizes = []
+    for axis in "YX":
+        text = pixels.get(f"PhysicalSize{axis}") if pixels is not None else None
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm").lower() if pixels is not None else ""
+        try:
+            sizes.append(float(text) * _SIZE_IN_UM[unit])
+        except (TypeError, ValueError, KeyError):
+            return None, "the OME metadata does not say"
+    if not all(math.isfinite(size) and size > 0 for size in sizes):
+        return None, "the OME metadata does not say"
+    return (sizes[0], sizes[1]), "OME metadata"
+
+
+# -------------------------------------------------------------------------------------------------- PNG
+
+
+def _read_png(path: Path, memory_gb: float) -> Image:
+    with open(path, "rb") as handle:
+        header = handle.read(33)
+    if len(header) < 33:
+        raise ValueError(f"{path} must be a whole PNG; it ends after {len(header)} bytes.")
+    width, height, bits, colour = struct.unpack(">LLBB", header[16:26])
+    samples = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 4)
+    _check_budget(path, width * height * samples * max(bits // 8, 1), memory_gb)
+    if bits == 16 and colour != 0:
+        # Pillow would drop the lower 8 bits without a word
+        raise ValueError(f"{path} must be grey when it has 16 bits; it is a colour PNG. Save it as TIFF.")
+    try:
+        with contextlib.ExitStack() as stack:
+            image = stack.enter_context(_open_png(path))
+            pixels = np.asarray(image.convert("RGB") if colour == 3 else image)
+            dots_per_inch = image.info.get("dpi")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} must be a whole image; it cannot be decoded: {error}.") from error
+    if pixels.dtype == np.int32:  # older Pillow opens 16-bit grey as 32-bit
+        pixels = pixels.astype(np.uint16)
+    pixels = pixels.reshape(height, width, -1)
+    if dots_per_inch is None or min(dots_per_inch) <= 0:
+        return Image(pixels, None, "the file does not say", path)
+    if all(round(value) in _PRINTER_DPI for value in dots_per_inch):
+        return Image(pixels, None, f"{dots_per_inch[0]:.4g} pixels per inch is a resolution for printing", path)
+    return Image(pixels, (25400.0 / dots_per_inch[1], 25400.0 / dots_per_inch[0]), "PNG pHYs entry", path)
+
+
+@contextlib.contextmanager
+def _open_png(path: Path) -> Iterator[PillowImage.Image]:
+    """Open with Pillow, whose own limit would warn of images that our budget allows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+        with PillowImage.open(path, formats=["PNG"]) as image:
+            yield image
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+def write_image(
+    path: str | os.PathLike[str], pixels: np.ndarray, pixel_size_um: tuple[float, float] | None = None
+) -> Path:
+    """Write an image as OME-TIFF with the axes CYX, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file, replaced in one step.
+    pixels
+        (rows, columns, layers) or (rows, columns); the number type is kept. Layers are copied one at a
+        time, so no second image is held in memory.
+    pixel_size_um
+        Height and width of a pixel in micrometres.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        When the shape or number type cannot be written.
+    OSError
+        When the disk is full or the folder cannot be written; an older file stays as it was.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise ValueError(f"pixels for {path} must be (rows, columns, layers); got the shape {pixels.shape}.")
+    if pixels.dtype.name not in _DTYPES:
+        raise ValueError(f"pixels for {path} must be one of {', '.join(_DTYPES)}; got {pixels.dtype.name}.")
+    metadata: dict[str, object] = {"axes": "CYX"}
+    if pixel_size_um is not None:
+        for axis, size in zip("YX", pixel_size_um, strict=True):
+            metadata |= {f"PhysicalSize{axis}": float(size), f"PhysicalSize{axis}Unit": "µm"}
+    rows, columns, layers = pixels.shape
+    # classic TIFF ends at 4 GB; tifffile cannot foresee the size of planes that come one by one
+    big = pixels.nbytes > 2**32 - 2**25
+    with whole_file(path) as handle:
+        tifffile.imwrite(
+            handle,
+            (np.ascontiguousarray(pixels[..., layer]) for layer in range(layers)),
+            shape=(layers, rows, columns),
+            dtype=pixels.dtype,
+            photometric="minisblack",
+            ome=True,
+            bigtiff=big,
+            metadata=metadata,
+        )
+    return Path(path)

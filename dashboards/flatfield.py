@@ -1,0 +1,432 @@
+"""The flatfield instrument as a page: compare slides, find groups, register and look at models."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import panel as pn
+import param
+
+from analysis.flatfield import (
+    Comparison,
+    Slides,
+    check_model,
+    compare_mean_images,
+    compare_pair,
+    create_model,
+    dividing_lines,
+    find_slides,
+    layer_sets,
+    read_model,
+    read_model_table,
+    register_model,
+    sort_slides,
+    suggest_groups,
+)
+from analysis.patterns import match_names
+from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
+from dashboards.support.figures import save_model_figures
+from dashboards.support.flatfield_views import build_main, build_sidebar
+from dashboards.support.jobs import Job, start
+from dashboards.support.page import guarded, page
+from dashboards.support.statement import Name, python_call, shell_line
+
+MODEL_TABLE = "AstroPathFlatfieldModels.csv"
+ONE_LAYER = "one layer"
+_LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
+_IN_URL = [*_LOOKED_UP, "sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold", "smoothing"]
+
+
+class FlatfieldDashboard(pn.viewable.Viewer):
+    """Slides' mean images compared live, in a notebook cell or as a served page.
+
+    Parameters
+    ----------
+    **params
+        Any setting below by name; ``roots`` may be a list of folders.
+
+    Examples
+    --------
+    >>> FlatfieldDashboard(roots=["/data/project1"], working_dir="/data/comparison")  # doctest: +SKIP
+    """
+
+    roots = param.String(default="", label="Roots, one folder a line", doc="Folders with a sampledef.csv.")
+    sample_regex = param.String(default="", label="Slide pattern", doc="Regular expression, from the ID's start.")
+    meanimage_folder = param.Selector(default="meanimage", objects=["meanimage", "meanimage_from_fw_files"])
+    min_images_stacked = param.Integer(default=0, bounds=(0, None), label="Minimum images stacked")
+    working_dir = param.String(default="meanimagecomparison", label="Working folder", doc="Where results are kept.")
+    sort_by = param.Selector(
+        default="project-cohort-batch",
+        objects={"project, cohort, batch": "project-cohort-batch", "slide name": "order", "likeness": "likeness"},
+        label="Order",
+    )
+    layers = param.Selector(default="all", objects=["all"], label="Layers", check_on_set=False)
+    layer = param.Integer(default=1, bounds=(1, 1), label="Layer")
+    bounds = param.Range(default=(0.85, 1.15), bounds=(0.5, 1.5), step=0.01, label="Colour bounds")
+    lines = param.Selector(
+        default="project-cohort-batch",
+        objects={"project, cohort, batch": "project-cohort-batch", "named slides": "named", "none": "none"},
+        label="Dividing lines after",
+    )
+    lines_after = param.ListSelector(default=[], objects=[], label="Lines after slides", check_on_set=False)
+    threshold = param.Number(
+        default=0.05, bounds=(0.005, 0.5), step=0.005, label="Largest distance in a group", doc="Of |value - 1|."
+    )
+    version = param.String(default="", label="Version tag", doc="Such as v1.1.")
+    members = param.Selector(default="all shown", objects=["all shown"], label="Slides", check_on_set=False)
+    smoothing = param.Selector(default="astropath", objects=["astropath", "edge-aware"], label="Smoothing")
+    skip_creation = param.Boolean(default=False, label="Only register, make no model")
+    replace = param.Boolean(default=False, label="Replace the version if it exists")
+
+    result = param.ClassSelector(class_=Comparison, doc="The comparison shown.")
+    groups = param.Parameter(doc="Groups suggested from it.")
+    chosen = param.Parameter(default=None, doc="Two slides (indices into the result) looked at, or None.")
+    pair = param.Parameter(default=None, doc="Their comparison in one layer.")
+    found = param.ClassSelector(class_=Slides, doc="All slides under the roots.")
+    versions = param.List(default=[], doc="Versions in the model table.")
+    model = param.Parameter(default=None, doc="The model shown.")
+    check = param.Parameter(default=None, doc="Its test on halves of the slides.")
+    log = param.List(default=[], doc="What was done, newest last.")
+
+    def __init__(self, **params: Any) -> None:
+        given = params.get("roots", "")
+        if not isinstance(given, str):
+            given = [given] if isinstance(given, os.PathLike) else given
+            params["roots"] = "\n".join(map(str, given))
+        if "working_dir" in params:
+            params["working_dir"] = str(params["working_dir"])
+        super().__init__(**params)
+        self.job, self.pair_job = Job(), Job()
+        self.job.param.watch(lambda event: self._note(event.new), "error")
+        self.param.watch(self._looked_up_changed, _LOOKED_UP)
+        self.param.watch(self._result_changed, ["result", "threshold", "layers"])
+        self.param.watch(self._pair_changed, ["chosen"])
+        self.param.watch(self._layer_changed, ["layer"])
+        self._panel: pn.viewable.Viewable | None = None
+        if self.roots:
+            start(self.look_up)
+
+    # ---- settings --------------------------------------------------------------------------------------
+
+    @property
+    def root_list(self) -> list[str]:
+        """The folders typed."""
+        return [line.strip() for line in self.roots.splitlines() if line.strip()]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of `compare_mean_images` as they stand."""
+        return {
+            "sample_regex": self.sample_regex or None,
+            "meanimage_folder": self.meanimage_folder,
+            "min_images_stacked": self.min_images_stacked,
+            "working_dir": self.working_dir or None,
+        }
+
+    @property
+    def layer_choice(self) -> str | int:
+        """What `choose_layers` is asked for."""
+        return self.layer if self.layers == ONE_LAYER else self.layers
+
+    @property
+    def model_table(self) -> Path:
+        """Table of registered versions."""
+        return Path(self.working_dir) / MODEL_TABLE
+
+    # ---- comparing -------------------------------------------------------------------------------------
+
+    async def look_up(self) -> None:
+        """Find the slides and show the pairs already known."""
+        if not self.root_list:
+            self.param.update(result=None, found=None, groups=None, chosen=None)
+            return
+        await self._run("Looking at the slides", compute=False)
+
+    async def compare(self) -> None:
+        """Compare all pairs not known yet."""
+        await self._run("Comparing", compute=True)
+
+    async def _run(self, words: str, *, compute: bool) -> None:
+        work = functools.partial(_find_and_compare, self.root_list, compute=compute, **self.settings)
+        done = await self.job.run(words, work)
+        if done is None:
+            return
+        found, comparison, versions = done
+        self.param.update(found=found, result=comparison, versions=versions)
+        new = comparison.new_pairs
+        self._note(f"{len(comparison.slides)} slides, {new} pairs compared" if compute else "")
+        self.job.words = self.outcome()
+
+    def outcome(self) -> str:
+        """Say in a line what is shown."""
+        if self.result is None:
+            return ""
+        count = len(self.result.slides)
+        if not count and self.found is not None and len(self.found):
+            return f"No slide matches; {len(self.found)} are there."
+        missing = self.result.unknown_pairs
+        pairs = f"{count * (count - 1) // 2} pairs of {count} slides"
+        state = f"{pairs}, {missing} of them not compared yet" if missing else f"{pairs}, all compared"
+        problems = len(self.result.problems)
+        return state + (f"; {problems} could not be used" if problems else "") + "."
+
+    def matching(self, pattern: str) -> tuple[list[str], int, str]:
+        """Return the slides that a pattern takes, how many there are, and what is wrong with the pattern."""
+        names = list(self.found.labels) if self.found is not None else []
+        try:
+            ids = [slide.slide_id for slide in self.found.slides] if self.found is not None else []
+            taken = match_names(pattern, ids)
+        except ValueError as error:
+            return [], len(names), str(error)
+        return [name for name, take in zip(names, taken, strict=True) if take], len(names), ""
+
+    def _looked_up_changed(self, *_: Any) -> None:
+        start(self.look_up)
+
+    def _result_changed(self, event: Any, *_: Any) -> None:
+        if self.result is None or not len(self.result.slides):
+            self.param.update(groups=None, chosen=None)
+            return
+        if event.name == "result":
+            self._refresh_choices()
+        groups = suggest_groups(self.result, layers=self.layer_choice, threshold=self.threshold)
+        names = [f"group {i + 1}: {len(groups.members(i))} slides" for i in range(groups.labels.max(initial=-1) + 1)]
+        self.param.members.objects = ["all shown", *names]
+        if self.members not in self.param.members.objects:
+            self.members = "all shown"
+        self.groups = groups
+
+    def _refresh_choices(self) -> None:
+        """Layers and slide names on offer are those of the result."""
+        slide = self.result.slides.slides[0]
+        self.param.layers.objects = [*layer_sets(slide), ONE_LAYER]
+        self.param.layer.bounds = (1, slide.shape[2])
+        with param.parameterized.batch_call_watchers(self):
+            if self.layers not in self.param.layers.objects:
+                self.layers = "all"
+            self.layer = min(self.layer, slide.shape[2])
+        ids = list(dict.fromkeys(s.slide_id for s in self.result.slides.slides))
+        self.param.lines_after.objects = ids
+        self.lines_after = [name for name in self.lines_after if name in ids]
+        if self.chosen is not None and max(self.chosen) >= len(self.result.slides):
+            self.chosen = None
+        elif self.chosen is not None:
+            start(self.look_at_pair)
+
+    def order(self) -> np.ndarray:
+        """Return the indices of the slides in the order they are drawn."""
+        if self.sort_by == "likeness" and self.groups is not None and len(self.groups.order) == len(self.result.slides):
+            return self.groups.order
+        return sort_slides(self.result.slides, "order" if self.sort_by == "order" else "project-cohort-batch")
+
+    def dividing(self, order: np.ndarray) -> tuple[int, ...]:
+        """Return the positions of the dividing lines."""
+        slides = self.result.slides
+        if self.lines == "named":
+            return dividing_lines(slides, order, lines="none", lines_after=self.lines_after)
+        return dividing_lines(slides, order, lines=self.lines)
+
+    # ---- one pair --------------------------------------------------------------------------------------
+
+    def _pair_changed(self, *_: Any) -> None:
+        if self.chosen is None:
+            self.pair = None
+        else:
+            start(self.look_at_pair)
+
+    def _layer_changed(self, *_: Any) -> None:
+        if self.chosen is not None:
+            start(self.look_at_pair)
+        if self.layers == ONE_LAYER:
+            self.param.trigger("layers")
+
+    async def look_at_pair(self) -> None:
+        """Read the chosen layer of the chosen slides."""
+        if self.chosen is None:
+            return
+        first, second = (self.result.slides.slides[i] for i in self.chosen)
+        pair = await self.pair_job.run("Reading both slides", _quiet(compare_pair), first, second, self.layer)
+        if pair is not None:
+            self.pair = pair
+
+    # ---- models ----------------------------------------------------------------------------------------
+
+    def slides_to_register(self) -> Slides:
+        """Return the slides that would be registered."""
+        slides = self.result.slides
+        if self.members == "all shown" or self.groups is None:
+            return slides
+        group = int(self.members.partition(":")[0].split()[1]) - 1
+        kept = tuple(s for s, label in zip(slides.slides, self.groups.labels, strict=True) if label == group)
+        return replace(slides, slides=kept)
+
+    def files_to_write(self) -> list[Path]:
+        """Return what registering writes."""
+        folder = Path(self.working_dir) / "flatfield"
+        tag = f"flatfield_{self.version or '<version>'}"
+        return [self.model_table, *([] if self.skip_creation else [folder / f"{tag}.bin", folder / tag])]
+
+    async def register(self) -> None:
+        """Register the slides as a version and, unless told otherwise, make its model."""
+        slides = self.slides_to_register()
+        how = {"version": self.version, "model_table": self.model_table, "replace": self.replace}
+        model_how = None
+        if not self.skip_creation:
+            model_how = {
+                "roots": self.root_list,
+                "out_dir": self.working_dir,
+                "meanimage_folder": self.meanimage_folder,
+                "smoothing": self.smoothing,
+            }
+        done = await self.job.run("Registering", functools.partial(_register_and_create, slides, how, model_how))
+        if done is None:
+            return
+        model, versions = done
+        self.versions = versions
+        if model is not None:
+            self.param.update(model=model, check=None)
+        words = f"{self.version} is registered with {len(slides)} slides" + (", model made." if model else ".")
+        self.job.words = words
+        self._note(words)
+
+    async def show_model(self, version: str) -> None:
+        """Read a version's model from the working folder."""
+        path = Path(self.working_dir) / "flatfield" / f"flatfield_{version}.bin"
+        model = await self.job.run(f"Reading {path.name}", _quiet(read_model), path)
+        if model is not None:
+            self.param.update(model=model, check=None)
+            self.job.words = f"{path} shown."
+
+    async def test(self) -> None:
+        """Make a model from a random half of the slides and correct the other half with it."""
+        slides = self.slides_to_register()
+        check = await self.job.run("Testing on halves", check_model, slides, smoothing=self.smoothing)
+        if check is not None:
+            self.check = check
+
+    async def load_example(self) -> None:
+        """Draw a synthetic cohort in a temporary folder, compare it, and show it."""
+        folder = tempfile.mkdtemp(prefix="graticule-example-")
+        cohort = await self.job.run("Drawing slides", _quiet(draw_cohort), folder, **EXAMPLE_COHORT)
+        if cohort is None:
+            return
+        with param.parameterized.discard_events(self):
+            self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(Path(folder) / "comparison"))
+        self.param.trigger("roots", "working_dir")
+        await self.compare()
+
+    def _note(self, words: str) -> None:
+        if words:
+            self.log = [*self.log, words]
+
+    # ---- the same elsewhere ----------------------------------------------------------------------------
+
+    def code(self) -> str:
+        """Return the Python text that gives what is shown."""
+        groups = python_call(
+            suggest_groups,
+            Name("comparison"),
+            {"layers": self.layer_choice, "threshold": self.threshold},
+            result="groups",
+        )
+        lines = [
+            "from analysis.flatfield import compare_mean_images, suggest_groups",
+            "",
+            python_call(compare_mean_images, self.root_list, self.settings, result="comparison"),
+            f"average = comparison.average({self.layer_choice!r})",
+            groups,
+        ]
+        return "\n".join(lines)
+
+    def command(self) -> str:
+        """Return the shell line that writes the table and the picture shown."""
+        sort_by = "" if self.sort_by == "project-cohort-batch" else "order"
+        return shell_line(
+            "graticule flatfield compare",
+            self.root_list,
+            {
+                "sampleregex": self.sample_regex,
+                "workingdir": self.working_dir,
+                "flatw": self.meanimage_folder == "meanimage_from_fw_files",
+                "min-images-stacked": self.min_images_stacked or None,
+                "sort-by": sort_by,
+                "lines-after": self.lines_after if self.lines == "named" else None,
+                "bounds": None if self.bounds == (0.85, 1.15) else self.bounds,
+            },
+        )
+
+    # ---- on a page -------------------------------------------------------------------------------------
+
+    def sidebar(self) -> list[pn.viewable.Viewable]:
+        """Return the controls."""
+        return build_sidebar(self)
+
+    def main(self) -> pn.viewable.Viewable:
+        """Return the pictures and tables."""
+        return build_main(self)
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        if self._panel is None:
+            controls = pn.Column(*self.sidebar(), width=330)
+            self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
+        return self._panel
+
+    def sync_url(self) -> FlatfieldDashboard:
+        """Keep the settings in the page's address."""
+        if pn.state.location is not None:
+            pn.state.location.sync(self, {name: name for name in _IN_URL})
+        return self
+
+
+def _quiet(function: Any) -> Any:
+    """A function that takes progress and cancel, and needs neither."""
+
+    @functools.wraps(function)
+    def call(*args: Any, progress: Any, cancel: Any, **keywords: Any) -> Any:
+        return function(*args, **keywords)
+
+    return call
+
+
+def _find_and_compare(
+    roots: list[str], **settings: Any
+) -> tuple[Slides, Comparison, list[str]]:
+    found = find_slides(roots, meanimage_folder=settings["meanimage_folder"])
+    comparison = compare_mean_images(roots, **settings)
+    return found, comparison, _versions(Path(settings["working_dir"] or ".") / MODEL_TABLE)
+
+
+def _versions(model_table: Path) -> list[str]:
+    return list(dict.fromkeys(read_model_table(model_table)["version"])) if model_table.exists() else []
+
+
+def _register_and_create(
+    slides: Slides, how: dict[str, Any], model_how: dict[str, Any] | None, *, progress: Any, cancel: Any
+) -> tuple[Any, list[str]]:
+    model = None
+    register_model(slides, how["version"], model_table=how["model_table"], replace=how["replace"])
+    if model_how is not None:
+        model = create_model(**how, **model_how, progress=progress, cancel=cancel)
+        save_model_figures(model, model.paths["flatfield"].with_suffix(""))
+    return model, _versions(Path(how["model_table"]))
+
+
+def build() -> pn.viewable.Viewable:
+    """Return the served page, on the data named by GRATICULE_ROOTS and GRATICULE_WORKING_DIR."""
+    given = os.environ.get("GRATICULE_ROOTS", "")
+    settings = {"roots": [root for root in given.split(os.pathsep) if root]}
+    if os.environ.get("GRATICULE_WORKING_DIR"):
+        settings["working_dir"] = os.environ["GRATICULE_WORKING_DIR"]
+    dashboard = FlatfieldDashboard(**settings).sync_url()
+    return page("Flatfield", dashboard.sidebar(), [dashboard.main()], here="flatfield")
+
+
+if pn.state.served:
+    pn.extension("tabulator")
+    guarded(build).servable()

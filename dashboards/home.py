@@ -1,0 +1,90 @@
+"""Front page: the workbench in a sentence, and a card for every instrument."""
+
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboards.support.page import ACCENT, Instrument, card, guarded, page, served_instruments, words
+
+SENTENCE = "See, tweak and export the quality control of your microscope images."
+MORE = "Every page says how to do the same in Python and in the shell."
+
+
+def _matrix_picture() -> str:
+    """Small comparison matrix of nine slides in three groups, as SVG."""
+    groups = (0, 0, 0, 1, 1, 1, 1, 2, 2)
+    colours = {0: "#f3eef5", 1: "#b795c9", 2: "#5e2a76"}
+    cells = []
+    for row, first in enumerate(groups):
+        for column, second in enumerate(groups):
+            fill = "#c9ced6" if row == column else colours[abs(first - second)]
+            cells.append(f'<rect x="{14 * column}" y="{14 * row}" width="13.4" height="13.4" fill="{fill}"/>')
+    for position in (3, 7):
+        at = 14 * position - 0.3
+        cells.append(f'<path d="M{at} 0V126M0 {at}H126" stroke="#c1121f" stroke-width="1.4"/>')
+    return f'<svg viewBox="0 0 126 126" width="126" height="126" role="img" aria-label="matrix">{"".join(cells)}</svg>'
+
+
+def _field_picture() -> str:
+    """Small illumination pattern, bright in the middle, as SVG."""
+    return (
+        '<svg viewBox="0 0 168 126" width="168" height="126" role="img" aria-label="illumination"><defs>'
+        '<radialGradient id="light" cx="0.46" cy="0.44" r="0.75"><stop offset="0" stop-color="#f3fbfc"/>'
+        f'<stop offset="0.5" stop-color="#8fc3cf"/><stop offset="1" stop-color="{ACCENT}"/></radialGradient></defs>'
+        '<rect width="168" height="126" fill="url(#light)"/></svg>'
+    )
+
+
+PICTURES = {"flatfield": lambda: _matrix_picture() + _field_picture()}
+
+
+def _picture(name):
+    draw = PICTURES.get(name)
+    style = "display:flex;gap:10px;flex-wrap:wrap"
+    return pn.pane.HTML(f'<div style="{style}">{draw() if draw else ""}</div>', margin=(0, 0, 10, 0))
+
+
+def instrument_card(instrument: Instrument) -> pmui.Paper:
+    """Card of one instrument: picture, title, question, what goes in and comes out, and the way to its page.
+
+    Parameters
+    ----------
+    instrument
+        The instrument.
+    """
+    return card(
+        _picture(instrument.name),
+        words(instrument.title, variant="h6", margin=0),
+        words(instrument.question, variant="body1", margin=(2, 0, 8, 0)),
+        words(f"From {instrument.takes}", muted=True),
+        words(f"to {instrument.gives}.", muted=True),
+        pmui.Button(
+            label=f"Open {instrument.title}", href=f"./{instrument.name}", variant="contained", margin=(14, 0, 0, 0)
+        ),
+        sizing_mode=None,
+        width=400,
+        margin=8,
+        sx={"p": 2.5},
+    )
+
+
+def build() -> pmui.Page:
+    """The front page."""
+    return page(
+        "",
+        main=[
+            pmui.Column(
+                words(SENTENCE, variant="h5", margin=(0, 8, 4, 8), sx={"fontWeight": 600}),
+                words(MORE, muted=True, variant="body1", margin=(0, 8, 16, 8)),
+                pn.FlexBox(*[instrument_card(instrument) for instrument in served_instruments()]),
+                sizing_mode="stretch_width",
+                margin=(32, 32),
+            )
+        ],
+        here="home",
+        main_width=1320,
+    )
+
+
+if pn.state.served:
+    pn.extension()
+    guarded(build).servable()

@@ -1,0 +1,1 @@
+"""What the pages, the commands and the reports share: plots, the report writer, the page chrome."""

@@ -1,0 +1,72 @@
+"""The command ``graticule``, and ``meanimagecomparison`` as AstroPath spells it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+import analysis
+from dashboards.support.acts import DONE, WRONG_USE, Outcome, Run, act
+from dashboards.support.options import settings_of_file
+
+_HOW = {"help_format": "plaintext", "result_action": "return_value", "print_error": False, "exit_on_error": False}
+
+
+@act()
+def info(run: Run) -> Outcome:
+    """Print versions, and where Graticule was found."""
+    from analysis.provenance import versions
+
+    return Outcome({**versions(), "analysis": str(Path(analysis.__file__).parent), "executable": sys.executable})
+
+
+app = App(
+    name="graticule",
+    help="A workbench where microscopists see, tweak and export the quality control of their images.",
+    version=analysis.__version__,
+    **_HOW,
+)
+app.command(App(name="info", default_command=info, config=settings_of_file, help=info.__doc__))
+for _name, _module, _help in (
+    ("flatfield", "flatfield_command", "Which slides share one illumination pattern, and what is it?"),
+    ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
+    ("serve", "serving", "Serve the instruments to a browser on this machine."),
+):
+    # imported when asked for: `graticule --help` need not wait for NumPy and Panel
+    app.command(f"dashboards.support.{_module}:app", name=_name, help=_help)
+
+
+def run(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
+    """Run a command line and return its exit code.
+
+    Parameters
+    ----------
+    tokens
+        The words after the command's name; those of the process when None.
+    command
+        ``graticule`` or another name of one of its commands.
+    """
+    try:
+        return command(sys.argv[1:] if tokens is None else list(tokens)) or DONE
+    except CycloptsError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return WRONG_USE
+
+
+def main() -> None:
+    """Run ``graticule`` and leave with its exit code."""
+    sys.exit(run())
+
+
+def meanimagecomparison() -> None:
+    """Run ``graticule flatfield compare`` under its second name."""
+    from dashboards.support.flatfield_command import compare
+
+    command = App(
+        name="meanimagecomparison", default_command=compare, config=settings_of_file, help=compare.__doc__, **_HOW
+    )
+    sys.exit(run(command=command))

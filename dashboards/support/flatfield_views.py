@@ -1,0 +1,579 @@
+"""What the flatfield page shows: controls, matrix, pair, groups, model, tables. Views only read the dashboard."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models.widgets.tables import NumberFormatter
+
+from analysis.flatfield import choose_layers
+from analysis.tables import table_text
+from dashboards.support.flatfield_plots import (
+    matrix_cell,
+    plot_dendrogram,
+    plot_field,
+    plot_matrix,
+    plot_over_layers,
+    plot_pair_histogram,
+    plot_pair_images,
+)
+from dashboards.support.flatfield_words import check_sentence, groups_sentence, pair_sentence, problem_sentence
+from dashboards.support.jobs import start
+from dashboards.support.page import card, code_box, empty_state, error_banner, say, section, words
+
+_SHOWN_NAMES = 40
+_MATRIX_INPUTS = ["result", "groups", "layers", "layer", "bounds", "sort_by", "lines", "lines_after", "chosen"]
+
+
+# ---- controls --------------------------------------------------------------------------------------------
+
+
+def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
+    """Return the controls of the flatfield page, in sections."""
+    p = dashboard.param
+    wide = {"sizing_mode": "stretch_width"}
+    return [
+        section(
+            "Slides",
+            pmui.TextAreaInput.from_param(p.roots, rows=2, auto_grow=True, max_rows=6, **wide),
+            _pattern(dashboard),
+            pmui.TextInput.from_param(p.working_dir, **wide),
+            pmui.Select.from_param(p.meanimage_folder, label="Mean images in", **wide),
+            pmui.IntInput.from_param(p.min_images_stacked, **wide),
+            _compare_button(dashboard),
+        ),
+        section(
+            "Picture",
+            pmui.Select.from_param(p.layers, **wide),
+            _layer_slider(dashboard),
+            pmui.RangeSlider.from_param(p.bounds, **wide),
+            pmui.Select.from_param(p.sort_by, **wide),
+            pmui.Select.from_param(p.lines, **wide),
+            pmui.MultiChoice.from_param(p.lines_after, visible=p.lines.rx() == "named", **wide),
+        ),
+        section("Groups", pmui.FloatSlider.from_param(p.threshold, format="0.000", **wide)),
+        section(
+            "Model",
+            pmui.Select.from_param(p.members, **wide),
+            pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide),
+            pmui.Select.from_param(p.smoothing, **wide),
+            pmui.Checkbox.from_param(p.skip_creation, **wide),
+            pmui.Checkbox.from_param(p.replace, **wide),
+            *_register(dashboard),
+        ),
+    ]
+
+
+def _layer_slider(dashboard: Any) -> pn.viewable.Viewable:
+    """Slider whose value follows when it is let go, so that files are not read for every step on the way."""
+    slider = pmui.IntSlider.from_param(dashboard.param.layer, label="Layer of a pair, model or picture")
+    slider.sizing_mode = "stretch_width"
+    return slider
+
+
+def _pattern(dashboard: Any) -> pn.viewable.Viewable:
+    field = pmui.TextInput.from_param(
+        dashboard.param.sample_regex, placeholder="all slides", sizing_mode="stretch_width"
+    )
+    line = words("", muted=True, margin=(-4, 10, 6, 10))
+
+    def count(*_: Any) -> None:
+        if dashboard.found is None:
+            say(line, "No slides yet.")
+            return
+        names, total, wrong = dashboard.matching(field.value_input or "")
+        listed = ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else "")
+        say(line, wrong or f"{len(names)} of {total} slides match" + (f": {listed}" if names else ""))
+
+    field.param.watch(count, ["value_input", "value"])
+    dashboard.param.watch(count, "found")
+    count()
+    return pmui.Column(field, line, sizing_mode="stretch_width", margin=0)
+
+
+def _compare_button(dashboard: Any) -> pn.viewable.Viewable:
+    button = pmui.Button(label="Compare", variant="contained", sizing_mode="stretch_width", margin=(8, 10))
+
+    def refresh(*_: Any) -> None:
+        missing = dashboard.result.unknown_pairs if dashboard.result is not None else 0
+        some = dashboard.result is not None and len(dashboard.result.slides) > 1
+        button.label = f"Compare {missing} pairs" if missing else "All pairs are compared" if some else "Compare"
+        button.disabled = not missing or dashboard.job.busy
+
+    dashboard.param.watch(refresh, "result")
+    dashboard.job.param.watch(refresh, "busy")
+    refresh()
+    button.on_click(lambda _: start(dashboard.compare))
+    return button
+
+
+def _register(dashboard: Any) -> list[pn.viewable.Viewable]:
+    """A button that says what it will write, asks once, and then does it."""
+    button = pmui.Button(label="Register", variant="contained", sizing_mode="stretch_width", margin=(8, 10))
+    question = pn.Column(sizing_mode="stretch_width")
+    yes = pmui.Button(label="Register and write", variant="contained")
+    no = pmui.Button(label="Not now", variant="outlined")
+    dialog = pmui.Dialog(
+        question,
+        pmui.Row(yes, no, margin=(10, 0)),
+        title="Register a model version",
+        open=False,
+        width_option="sm",
+        close_on_click=True,
+    )
+
+    def refresh(*_: Any) -> None:
+        ready = dashboard.result is not None and len(dashboard.result.slides) > 0
+        count = len(dashboard.slides_to_register()) if ready else 0
+        button.label = f"Register {count} slides as {dashboard.version}…" if dashboard.version else "Register…"
+        button.disabled = not (ready and count and dashboard.version) or dashboard.job.busy
+
+    def ask(_: Any) -> None:
+        slides = dashboard.slides_to_register()
+        shown = ", ".join(slides.labels[:_SHOWN_NAMES]) + (", …" if len(slides) > _SHOWN_NAMES else "")
+        question[:] = [
+            words(f"{len(slides)} slides become version {dashboard.version}: {shown}."),
+            words("This will write", muted=True, margin=(8, 0, 0, 0)),
+            *[words(str(path), margin=(0, 0, 0, 12)) for path in dashboard.files_to_write()],
+            words(
+                "An existing version is replaced; the table keeps a dated copy."
+                if dashboard.replace
+                else "An existing version is refused.",
+                muted=True,
+                margin=(8, 0, 0, 0),
+            ),
+        ]
+        dialog.open = True
+
+    def confirm(_: Any) -> None:
+        dialog.open = False
+        start(dashboard.register)
+
+    button.on_click(ask)
+    yes.on_click(confirm)
+    no.on_click(lambda _: setattr(dialog, "open", False))
+    dashboard.param.watch(refresh, ["result", "groups", "members", "version"])
+    dashboard.job.param.watch(refresh, "busy")
+    refresh()
+    return [button, dialog]
+
+
+# ---- the page's middle -----------------------------------------------------------------------------------
+
+
+def build_main(dashboard: Any) -> pn.viewable.Viewable:
+    """Return the tabs of the flatfield page below its status line."""
+    tabs = pmui.Tabs(
+        ("Comparison", _comparison_tab(dashboard)),
+        ("Groups", _groups_tab(dashboard)),
+        ("Model", _model_tab(dashboard)),
+        ("Table", _table_tab(dashboard)),
+        ("Python and shell", _code_tab(dashboard)),
+        ("Log", _log_tab(dashboard)),
+        dynamic=True,
+        sizing_mode="stretch_width",
+    )
+    return pmui.Column(_problems_banner(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
+
+
+def _pane(element: Any = None, **options: Any) -> pn.pane.HoloViews:
+    return pn.pane.HoloViews(element, linked_axes=False, sizing_mode="stretch_width", **options)
+
+
+def _either(dashboard: Any, on: list[str], shown: Callable[[], bool], content: Any, otherwise: Any) -> pn.Column:
+    """Show the content when there is something to show, and what to do otherwise."""
+    place = pn.Column(sizing_mode="stretch_width")
+
+    def refresh(*_: Any) -> None:
+        wanted = content if shown() else otherwise
+        if list(place) != [wanted]:
+            place[:] = [wanted]
+
+    dashboard.param.watch(refresh, on)
+    refresh()
+    return place
+
+
+def _has_slides(dashboard: Any) -> bool:
+    return dashboard.result is not None and len(dashboard.result.slides) > 0
+
+
+def _problems_banner(dashboard: Any) -> pn.viewable.Viewable:
+    banner = error_banner(severity="warning")
+
+    def refresh(*_: Any) -> None:
+        problems = dashboard.result.problems if dashboard.result is not None else []
+        if not len(problems):
+            say(banner, "")
+            return
+        row = problems.iloc[0]
+        more = f" {len(problems) - 1} more are listed under Log." if len(problems) > 1 else ""
+        say(banner, f"{problem_sentence(row)}{more}")
+
+    dashboard.param.watch(refresh, "result")
+    refresh()
+    return banner
+
+
+def _no_slides(dashboard: Any) -> pn.viewable.Viewable:
+    button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
+    button.on_click(lambda _: start(dashboard.load_example))
+    return empty_state(
+        "Which slides share one illumination?",
+        "Type the folders that hold your slides (each with a sampledef.csv) on the left, or look at sample data.",
+        button,
+    )
+
+
+def _comparison_tab(dashboard: Any) -> pn.viewable.Viewable:
+    content = pn.GridBox(
+        card(_matrix_pane(dashboard)),
+        card(_pair_view(dashboard)),
+        ncols=2,
+        sizing_mode="stretch_width",
+        styles={"gap": "12px", "grid-template-columns": "minmax(0, 11fr) minmax(0, 10fr)"},
+        margin=(12, 0),
+    )
+    return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
+
+
+def _matrix_pane(dashboard: Any) -> pn.pane.HoloViews:
+    matrix = hv.DynamicMap(lambda **_: draw_matrix(dashboard), streams=[hv.streams.Params(dashboard, _MATRIX_INPUTS)])
+    tap = hv.streams.Tap(source=matrix)
+
+    def tapped(x: float | None, y: float | None) -> None:
+        cell = matrix_cell(x, y, len(dashboard.result.slides)) if _has_slides(dashboard) else None
+        if cell is None or cell[0] == cell[1]:
+            dashboard.chosen = None
+            return
+        order = dashboard.order()
+        dashboard.chosen = tuple(int(order[place]) for place in cell)
+
+    tap.add_subscriber(tapped)
+    return _pane(matrix)
+
+
+def draw_matrix(dashboard: Any) -> hv.Image:
+    """Return the matrix of a dashboard as its settings say."""
+    result = dashboard.result
+    if result is None or not len(result.slides):
+        return plot_matrix(np.full((1, 1), np.nan), ["no slides"])
+    order = dashboard.order()
+    grid = np.ix_(order, order)
+    layers = dashboard.layer_choice
+    place = {int(slide): position for position, slide in enumerate(order)}
+    return plot_matrix(
+        result.average(layers)[grid],
+        [result.slides.labels[i] for i in order],
+        bounds=dashboard.bounds,
+        lines=dashboard.dividing(order),
+        chosen=tuple(place[i] for i in dashboard.chosen) if dashboard.chosen is not None else None,
+        layers_used=result.layers_used(layers)[grid],
+        left_out=result.pixels_left_out(layers)[grid],
+        title=f"{name_layers(dashboard)} · {len(order)} slides",
+    )
+
+
+def name_layers(dashboard: Any) -> str:
+    """Return the layers averaged in words."""
+    slide = dashboard.result.slides.slides[0]
+    chosen = choose_layers(slide, dashboard.layer_choice)
+    if len(chosen) == 1:
+        return f"Layer {chosen[0]}, {slide.filter_groups[chosen[0] - 1]}"
+    if dashboard.layers == "all":
+        return f"Average over all {len(chosen)} layers"
+    if dashboard.layers == "brightest":
+        return f"Average over the brightest layers {', '.join(map(str, chosen))}"
+    return f"Average over {dashboard.layers}, layers {chosen[0]} to {chosen[-1]}"
+
+
+def _pair_view(dashboard: Any) -> pn.viewable.Viewable:
+    title, sentence = words("", variant="h6", margin=0), words("", muted=True)
+    images = [_pane(min_height=180) for _ in range(3)]
+    histogram, layers = _pane(), _pane()
+    content = pmui.Column(
+        title,
+        sentence,
+        dashboard.pair_job.panel(),
+        pn.Row(*images, sizing_mode="stretch_width"),
+        histogram,
+        layers,
+        sizing_mode="stretch_width",
+    )
+
+    def refresh(*_: Any) -> None:
+        pair = dashboard.pair
+        if pair is None or dashboard.chosen is None:
+            return
+        slides = dashboard.result.slides
+        names = tuple(slides.labels[i] for i in dashboard.chosen)
+        over_layers = dashboard.result.values[dashboard.chosen]
+        say(title, f"{names[0]} against {names[1]}")
+        say(sentence, pair_sentence(pair, over_layers, slides.slides[0].filter_groups, dashboard.threshold))
+        for pane, image in zip(images, plot_pair_images(pair, names), strict=True):
+            pane.object = image
+        histogram.object = plot_pair_histogram(pair)
+        layers.object = plot_over_layers(over_layers, slides.slides[0].filter_groups, pair.layer)
+
+    dashboard.param.watch(refresh, "pair")
+    refresh()
+    hint = empty_state("Choose a pair", "Click a cell of the matrix to see both mean images and where they differ.")
+    return _either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint)
+
+
+# ---- groups ----------------------------------------------------------------------------------------------
+
+
+def _groups_tab(dashboard: Any) -> pn.viewable.Viewable:
+    sentence = words("", variant="body1", margin=(4, 4))
+    ordered = hv.DynamicMap(
+        lambda **_: _draw_ordered(dashboard), streams=[hv.streams.Params(dashboard, ["groups", "bounds"])]
+    )
+    tree, table = _pane(), _table_widget()
+    content = pmui.Column(
+        sentence,
+        pn.GridBox(
+            card(_pane(ordered)),
+            card(tree),
+            ncols=2,
+            sizing_mode="stretch_width",
+            styles={"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)"},
+        ),
+        card(table, title="Groups", margin=(12, 0)),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )
+
+    def refresh(*_: Any) -> None:
+        groups = dashboard.groups
+        if groups is None or len(groups.names) < 2:
+            return
+        say(sentence, groups_sentence(groups))
+        tree.object = plot_dendrogram(groups)
+        _show_table(table, groups.table)
+
+    dashboard.param.watch(refresh, "groups")
+    refresh()
+    enough = empty_state("No groups yet", "At least two slides must be compared.")
+    shown = lambda: dashboard.groups is not None and len(dashboard.groups.names) > 1  # noqa: E731
+    return _either(dashboard, ["groups"], shown, content, enough)
+
+
+def _draw_ordered(dashboard: Any) -> hv.Image:
+    groups = dashboard.groups
+    if groups is None or not len(groups.names):
+        return plot_matrix(np.full((1, 1), np.nan), ["no slides"])
+    order = groups.order
+    labels = groups.labels[order]
+    lines = tuple(i for i in range(1, len(order)) if labels[i] != labels[i - 1] or labels[i] < 0)
+    names = [groups.names[i] for i in order]
+    title = f"Ordered by likeness, cut at {groups.threshold:g}"
+    return plot_matrix(groups.values[np.ix_(order, order)], names, bounds=dashboard.bounds, lines=lines, title=title)
+
+
+# ---- model -----------------------------------------------------------------------------------------------
+
+
+def _model_tab(dashboard: Any) -> pn.viewable.Viewable:
+    chooser = pmui.Select(label="Version", options=[], width=260)
+    test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
+    panes, title = [_pane(min_height=240) for _ in range(3)], words("", variant="h6", margin=0)
+    layers, check, verdict = _table_widget(), _table_widget(), words("", margin=(4, 0))
+    pictures = pmui.Column(
+        title,
+        pn.Row(*panes, sizing_mode="stretch_width"),
+        card(layers, title="Layers of the model", margin=(12, 0)),
+        sizing_mode="stretch_width",
+    )
+    checked = card(verdict, check, title="Before and after, on slides the model has not seen", margin=(12, 0))
+
+    def list_versions(*_: Any) -> None:
+        chooser.options = ["", *dashboard.versions]
+        chooser.value = dashboard.model.version if dashboard.model is not None else ""
+
+    def show(*_: Any) -> None:
+        model = dashboard.model
+        if model is None:
+            return
+        index = min(dashboard.layer, model.flatfield.shape[2]) - 1
+        slides = f", made of {len(model.slides)} slides" if model.slides is not None else ""
+        say(title, f"Model {model.version}, layer {index + 1}{slides}")
+        kinds = (("flatfield", model.flatfield), ("uncertainty", model.uncertainty), ("coverage", model.images_stacked))
+        labels = {"flatfield": "flatfield", "uncertainty": "standard error", "coverage": "images stacked"}
+        for pane, (kind, values) in zip(panes, kinds, strict=True):
+            pane.visible = values is not None
+            if values is not None:
+                pane.object = plot_field(values[..., index], labels[kind], label=labels[kind], kind=kind)
+        _show_table(layers, model.table)
+        list_versions()
+
+    def show_check(*_: Any) -> None:
+        if dashboard.check is not None:
+            say(verdict, check_sentence(dashboard.check))
+            _show_table(check, dashboard.check.table)
+
+    chooser.param.watch(lambda event: _choose_version(dashboard, event.new), "value")
+    test.on_click(lambda _: start(dashboard.test))
+    dashboard.param.watch(list_versions, "versions")
+    dashboard.param.watch(show, ["model", "layer"])
+    dashboard.param.watch(show_check, "check")
+    list_versions()
+    show()
+    show_check()
+    hint = empty_state("No model shown", "Register slides on the left, or choose a version registered before.")
+    return pmui.Column(
+        pmui.Row(chooser, test),
+        _either(dashboard, ["model"], lambda: dashboard.model is not None, pictures, hint),
+        _either(dashboard, ["check"], lambda: dashboard.check is not None, checked, pn.Spacer(height=0)),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )
+
+
+def _choose_version(dashboard: Any, version: str) -> None:
+    if version and (dashboard.model is None or dashboard.model.version != version):
+
+        async def show() -> None:
+            await dashboard.show_model(version)
+
+        start(show)
+
+
+# ---- tables, text and log --------------------------------------------------------------------------------
+
+
+def _table_widget(**options: Any) -> pn.widgets.Tabulator:
+    return pn.widgets.Tabulator(
+        pd.DataFrame(),
+        show_index=False,
+        disabled=True,
+        pagination="remote",
+        page_size=20,
+        theme="simple",
+        layout="fit_data_stretch",
+        stylesheets=[_TABLE_LOOK],
+        sizing_mode="stretch_width",
+        **options,
+    )
+
+
+_TABLE_LOOK = """
+.tabulator { font-size: 13px; background: none; border: none; }
+.tabulator .tabulator-header, .tabulator .tabulator-header .tabulator-col { background: none; font-weight: 600; }
+.tabulator .tabulator-row { min-height: 0; }
+.tabulator .tabulator-row .tabulator-cell { padding: 4px 10px; }
+"""
+
+
+def _show_table(widget: pn.widgets.Tabulator, frame: pd.DataFrame) -> None:
+    """Show a table with plain headings and four decimals."""
+    widget.titles = {name: str(name).replace("_", " ") for name in frame.columns}
+    widget.formatters = {
+        name: NumberFormatter(format="0.0000", text_align="right")
+        for name in frame.columns
+        if pd.api.types.is_float_dtype(frame[name])
+    }
+    widget.value = frame
+
+
+def pairs_table(dashboard: Any) -> pd.DataFrame:
+    """Return one row a pair: slides, average, layers used, pixels left out, in the chosen layers."""
+    result = dashboard.result
+    first, second = np.triu_indices(len(result.slides), 1)
+    labels, layers = np.array(result.slides.labels, dtype=object), dashboard.layer_choice
+    groups = dashboard.groups.labels if dashboard.groups is not None else np.full(len(labels), -1)
+    average = result.average(layers)[first, second]
+    return pd.DataFrame(
+        {
+            "slide_1": labels[first],
+            "slide_2": labels[second],
+            "std_of_delta_over_sigma": average,
+            "distance_from_1": np.abs(average - 1),
+            "layers_used": result.layers_used(layers)[first, second],
+            "pixels_left_out": result.pixels_left_out(layers)[first, second],
+            "same_group": (groups[first] == groups[second]) & (groups[first] >= 0),
+        }
+    )
+
+
+def _table_tab(dashboard: Any) -> pn.viewable.Viewable:
+    table = _table_widget()
+    title = words("", variant="body1", margin=(4, 4))
+
+    def refresh(*_: Any) -> None:
+        if _has_slides(dashboard):
+            say(title, f"{name_layers(dashboard)}, one row a pair. Click a heading to sort.")
+            _show_table(table, pairs_table(dashboard))
+
+    def as_file(frame: Callable[[], pd.DataFrame]) -> Callable[[], io.BytesIO]:
+        return lambda: io.BytesIO(table_text(frame()).encode("utf-8"))
+
+    dashboard.param.watch(refresh, ["result", "layers", "groups"])
+    refresh()
+    downloads = pmui.Row(
+        pmui.FileDownload(
+            callback=as_file(lambda: dashboard.result.table),
+            filename="meanimagecomparison_table.csv",
+            label="Every layer of every pair (CSV)",
+            variant="outlined",
+        ),
+        pmui.FileDownload(
+            callback=as_file(lambda: pairs_table(dashboard)),
+            filename="pairs.csv",
+            label="This table (CSV)",
+            variant="outlined",
+        ),
+        pmui.FileDownload(
+            callback=as_file(lambda: dashboard.groups.table),
+            filename="groups.csv",
+            label="Groups (CSV)",
+            variant="outlined",
+        ),
+    )
+    content = pmui.Column(title, downloads, card(table), sizing_mode="stretch_width", margin=(12, 0))
+    return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
+
+
+def _code_tab(dashboard: Any) -> pn.viewable.Viewable:
+    python, shell = code_box("Python", ""), code_box("Shell", "")
+
+    def refresh(*_: Any) -> None:
+        python.text, shell.text = dashboard.code(), dashboard.command()
+
+    dashboard.param.watch(
+        refresh,
+        ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir", "layers", "layer",
+         "threshold", "sort_by", "lines", "lines_after", "bounds", "result"],
+    )  # fmt: skip
+    refresh()
+    return pmui.Column(
+        words("The same numbers without this page.", variant="body1", margin=(4, 4)),
+        python,
+        shell,
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )
+
+
+def _log_tab(dashboard: Any) -> pn.viewable.Viewable:
+    lines, problems = words("", margin=(4, 0)), _table_widget()
+
+    def refresh(*_: Any) -> None:
+        say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
+        _show_table(problems, dashboard.result.problems if dashboard.result is not None else pd.DataFrame())
+
+    dashboard.param.watch(refresh, ["log", "result"])
+    refresh()
+    return pmui.Column(
+        card(lines, title="What was done"),
+        card(problems, title="What could not be used, and why", margin=(12, 0)),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )

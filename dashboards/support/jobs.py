@@ -1,0 +1,131 @@
+"""Long work off the event loop: progress, cancel, and the library's own sentence when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from analysis.tasks import Cancelled
+from dashboards.support.page import error_banner, say, status_line
+
+Output = TypeVar("Output")
+logger = logging.getLogger(__name__)
+
+
+class Job(param.Parameterized):
+    """One thing at a time that a page is busy with.
+
+    A new job asks the one before it to stop and takes its place; the result of a job that was overtaken is
+    dropped.
+    """
+
+    busy = param.Boolean(default=False, doc="Whether something runs.")
+    words = param.String(default="", doc="What it does, or how it ended.")
+    error = param.String(default="", doc="What went wrong last; empty when nothing did.")
+    share = param.Integer(default=0, bounds=(0, 100), doc="Progress in percent.")
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self._cancel = threading.Event()
+        self._number = 0
+
+    def cancel(self) -> None:
+        """Ask what runs to stop; finished work is kept."""
+        self._cancel.set()
+
+    async def run(self, words: str, function: Callable[..., Output], *args: Any, **keywords: Any) -> Output | None:
+        """Run a function in a thread and return its result.
+
+        Parameters
+        ----------
+        words
+            Shown while it runs.
+        function
+            Called with the arguments and with ``progress`` and ``cancel``.
+
+        Returns
+        -------
+        object or None
+            None when it failed, was cancelled or was overtaken. What failed is in ``error``.
+        """
+        self._cancel.set()
+        self._cancel = cancel = threading.Event()
+        self._number += 1
+        number = self._number
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, total: int, what: str) -> None:
+            loop.call_soon_threadsafe(self._step, number, done, total, what)
+
+        self.param.update(busy=True, words=words, error="", share=0)
+        try:
+            found = await asyncio.to_thread(function, *args, **keywords, progress=progress, cancel=cancel)
+        except Cancelled as stop:
+            return self._end(number, str(stop))
+        except (ValueError, OSError) as error:
+            return self._end(number, "", _sentence(error))
+        except Exception as error:
+            logger.exception("%s failed.", words)
+            return self._end(number, "", f"{type(error).__name__}: {error} (a fault of the program; see the log).")
+        self._end(number, "")
+        return found if number == self._number else None
+
+    def _step(self, number: int, done: int, total: int, words: str) -> None:
+        if number == self._number and self.busy:
+            self.param.update(share=int(100 * done / max(total, 1)), words=f"{words}: {done} of {total}")
+
+    def _end(self, number: int, words: str, error: str = "") -> None:
+        if number == self._number:
+            self.param.update(busy=False, words=words, error=error, share=0)
+
+    def panel(self) -> pn.viewable.Viewable:
+        """Return a bar, a line of words, a Cancel button and a banner for errors."""
+        bar = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", visible=False)
+        line = status_line()
+        stop = pmui.Button(label="Cancel", variant="outlined", size="small", visible=False, on_click=self._asked)
+        banner = error_banner()
+
+        def show(*_: Any) -> None:
+            bar.param.update(value=self.share, visible=self.busy)
+            stop.visible = self.busy
+            say(line, self.words)
+            say(banner, self.error)
+
+        show()
+        self.param.watch(show, ["busy", "words", "error", "share"])
+        return pmui.Column(banner, bar, pmui.Row(line, stop, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+
+    def _asked(self, _: Any) -> None:
+        self.words = "Stopping; what is finished is kept."
+        self.cancel()
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    return str(error)
+
+
+def start(work: Callable[[], Awaitable[Any]]) -> None:
+    """Run asynchronous work now: on the running loop, when the page has loaded, or to its end where there is no loop."""
+    if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
+        pn.state.onload(work)
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+        return
+    task = loop.create_task(work())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+_running: set[asyncio.Task] = set()  # a task that nobody holds may be collected half way

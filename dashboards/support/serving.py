@@ -1,0 +1,203 @@
+"""``graticule serve``: every instrument in a browser, with the front page at ``/``."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from dashboards.support.acts import Outcome, Run, act
+from dashboards.support.options import settings_of_file
+
+ROOTS, WORKING_DIR = "GRATICULE_ROOTS", "GRATICULE_WORKING_DIR"
+"""Environment variables that tell the pages which data to open first."""
+
+app = App(name="serve")
+Paths = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
+Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+
+
+def instrument_files() -> dict[str, Path]:
+    """Return the served files by the path they are served at; the front page is ``/``."""
+    files = {path.stem: path for path in sorted(Path(__file__).parents[1].glob("*.py")) if path.stem != "__init__"}
+    return {"/": files["home"], **{f"/{name}": path for name, path in files.items()}}
+
+
+def check_address(address: str, allow_origin: Sequence[str]) -> None:
+    """Refuse an address that others can reach, unless a host is named under which they may.
+
+    Raises
+    ------
+    ValueError
+        With the reason and the cure.
+    """
+    if is_loopback(address) or allow_origin:
+        return
+    raise ValueError(
+        f"address must be one that only this machine reaches, such as 127.0.0.1; got {address}. The pages have no "
+        "login, and whoever opens them reads and writes files as you. Put a web server with a login before them, or "
+        "give the name under which they are opened with --allow-origin HOST:PORT."
+    )
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def free_port(address: str, port: int) -> int:
+    """Return the port when it is free, or any free one for 0.
+
+    Raises
+    ------
+    OSError
+        When another program listens there, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise OSError(f"port must be free; {port} is in use. Choose another one with --port.") from None
+            if error.errno == errno.EACCES:
+                raise OSError(f"port must be one you may use; {port} is not. Choose one from 1024 on.") from None
+            raise OSError(f"address must be this machine's; got {address}: {error.strerror}.") from None
+        return probe.getsockname()[1]
+
+
+def serve(
+    *,
+    roots: Sequence[Path] = (),
+    working_dir: Path | None = None,
+    port: int = 5006,
+    address: str = "127.0.0.1",
+    allow_origin: Sequence[str] = (),
+    open_browser: bool = False,
+) -> None:
+    """Serve the instruments until Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    roots, working_dir
+        Opened first by the flatfield instrument.
+    port
+        0 takes any free one.
+    address
+        Where to listen.
+    allow_origin
+        Further ``HOST:PORT`` under which browsers open the pages.
+    open_browser
+        Whether to open the front page here.
+
+    Raises
+    ------
+    ValueError
+        For an address that others reach and no ``allow_origin``.
+    OSError
+        When the port is taken.
+    """
+    check_address(address, allow_origin)
+    port = free_port(address, port)
+    if roots:
+        os.environ[ROOTS] = os.pathsep.join(str(Path(root).resolve()) for root in roots)
+    if working_dir is not None:
+        os.environ[WORKING_DIR] = str(Path(working_dir).resolve())
+    if not is_loopback(address):
+        print(f"Warning: whoever reaches {address}:{port} reads and writes files as you; there is no login.",
+              file=sys.stderr)  # fmt: skip
+    asyncio.run(_serve(port, address, [f"localhost:{port}", f"{address}:{port}", *allow_origin], open_browser))
+
+
+async def _serve(port: int, address: str, origins: list[str], open_browser: bool) -> None:
+    # Panel takes seconds to import, and only this command needs it
+    import panel as pn
+    from panel.io.server import get_server
+
+    server = get_server(
+        instrument_files(), port=port, address=address, websocket_origin=origins, title="Graticule", start=False
+    )
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # after `get_server`, which puts a handler of its own there that breaks the loop off
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    server.start()
+    host = f"[{address}]" if ":" in address else address
+    print(f"Graticule is at http://{host}:{port}/ (Ctrl-C stops it).", flush=True)
+    if open_browser:
+        server.show("/")
+    try:
+        await stop.wait()
+    finally:
+        server.stop(wait=False)
+        pn.state.kill_all_servers()
+        print("Stopped.", flush=True)
+
+
+@act(spellings={"working_dir": ("--workingdir",)})
+def serve_command(
+    run: Run,
+    *,
+    demo: bool = False,
+    dir: Path = Path("demo"),
+    roots: Paths = None,
+    working_dir: Path | None = None,
+    port: int = 5006,
+    address: str = "127.0.0.1",
+    allow_origin: Names = None,
+    open: bool = False,
+) -> Outcome:
+    """Serve the instruments to a browser on this machine.
+
+    Parameters
+    ----------
+    demo
+        Make sample data first, as graticule demo does, and open it.
+    dir
+        Folder of the sample data.
+    roots
+        Folders with sampledef.csv to open first.
+    working_dir
+        Folder of results to open first.
+    port
+        Port to listen on; 0 takes any free one.
+    address
+        Address to listen on.
+    allow_origin
+        HOST:PORT under which other machines open the pages. There is no login.
+    open
+        Open the front page in this machine's browser.
+    """
+    check_address(address, allow_origin or ())
+    if demo:
+        from dashboards.support.demo import make_demo
+
+        made = make_demo(dir, run)
+        roots, working_dir = made.roots, made.working_dir
+        run.progress.close()
+    serve(
+        roots=roots or (),
+        working_dir=working_dir,
+        port=port,
+        address=address,
+        allow_origin=allow_origin or (),
+        open_browser=open,
+    )
+    return Outcome({})
+
+
+app.default(serve_command)
+app.config = settings_of_file
