@@ -197,8 +197,6 @@ def _check_directories(path: Path) -> None:
         while offset := _unpack(handle, path, order + offset_code)[0]:
             if offset in seen:
                 raise ValueError(f"{path} must have directories that end; they go round in a circle.")
-            if offset >= size:
-                raise ValueError(f"{path} must be whole; a directory lies at byte {offset} but it has {size} bytes.")
             seen.add(offset)
             handle.seek(offset)
             for _ in range(_unpack(handle, path, order + count_code)[0]):

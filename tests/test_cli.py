@@ -492,8 +492,8 @@ def test_tables_on_a_terminal_stand_in_columns():
 
 @pytest.fixture
 def small_demo(monkeypatch):
-    small = {**demo._DRAWN, "shape": [24, 34, 35], "sizes": [3, 2]}
-    monkeypatch.setattr(demo, "_DRAWN", small)
+    small = {**demo.EXAMPLE_COHORT, "shape": (48, 66, 35), "sizes": (3, 2)}
+    monkeypatch.setattr(demo, "EXAMPLE_COHORT", small)
 
 
 def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):

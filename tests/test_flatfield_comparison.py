@@ -370,7 +370,7 @@ def test_nothing_and_one_slide(roots, tmp_path):
     none = compare_mean_images(roots, sample_regex="none")
     assert none.values.shape == (0, 0, 0) and none.table.empty and none.average().shape == (0, 0)
     one = compare_mean_images(roots, sample_regex="M1_1", working_dir=tmp_path)
-    assert one.values.shape == (1, 1, 4) and one.summary()["highest"] is None
+    assert one.values.shape == (1, 1, 4) and one.summary()["highest_value"] is None
 
 
 GROWING = """

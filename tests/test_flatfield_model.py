@@ -1,7 +1,6 @@
 """Models equal the original's, the edge-aware ones the truth; every registered slide is in; corrections are safe."""
 
 import json
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -20,14 +19,6 @@ from analysis.flatfield._smoothing import make_flatfield, mean_and_error, smooth
 from analysis.images import read_image, write_image
 from analysis.synthetic.flatfield import draw_cohort, draw_fields, write_slide
 from analysis.tasks import Cancelled
-
-
-@pytest.fixture
-def reference():
-    root = Path(os.environ.get("GRATICULE_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
-    if not (root / "flatfield").is_dir():
-        pytest.skip(f"no reference files in {root}; set GRATICULE_REFERENCE to their folder")
-    return root
 
 
 def vignette(shape, kind):
@@ -439,8 +430,10 @@ def test_unknown_version_is_refused(cohort, tmp_path):
 def test_existing_model_is_refused_unless_replaced(cohort, tmp_path):
     keywords = register(cohort, tmp_path)
     before = create_model(**keywords, roots=cohort.roots).flatfield
+    told = []
     with pytest.raises(ValueError, match=r"flatfield_v1\.bin must not exist yet; it does"):
-        create_model(**keywords, roots=cohort.roots, smoothing="edge-aware")
+        create_model(**keywords, roots=cohort.roots, smoothing="edge-aware", progress=lambda *step: told.append(step))
+    assert not told
     after = create_model(**keywords, roots=cohort.roots, smoothing="edge-aware", replace=True)
     assert not np.array_equal(before, after.flatfield)
     np.testing.assert_array_equal(read_model(after.paths["flatfield"]).flatfield, after.flatfield)

@@ -138,10 +138,10 @@ def test_roots_are_remembered_for_the_registered_version_only(roots, tmp_path):
     table = tmp_path / "models.csv"
     register_model(find_slides(roots[0]), "v1", model_table=table)
     register_model(find_slides(roots[1]), "v1.5", model_table=table)
-    assert registered_roots(table, "v1") == {name: (roots[0],) for name in ("M1_1", "M1_2", "M1_3")}
+    assert registered_roots(table, "v1") == dict.fromkeys(("M1_1", "M1_2", "M1_3"), (roots[0],))
     register_model(find_slides(roots[1]), "v1", model_table=table, replace=True)
-    assert registered_roots(table, "v1") == {name: (roots[1],) for name in ("M2_1", "M2_2")}
-    assert registered_roots(table, "v1.5") == {name: (roots[1],) for name in ("M2_1", "M2_2")}
+    assert registered_roots(table, "v1") == dict.fromkeys(("M2_1", "M2_2"), (roots[1],))
+    assert registered_roots(table, "v1.5") == dict.fromkeys(("M2_1", "M2_2"), (roots[1],))
     assert registered_roots(table, "unknown") == {}
 
 
@@ -150,6 +150,14 @@ def test_one_slide_id_in_two_roots_remembers_both(roots, tmp_path):
     shutil.copytree(roots[0], copy)
     register_model(find_slides([roots[0], copy]).select("M1_1"), "v1", model_table=tmp_path / "models.csv")
     assert registered_roots(tmp_path / "models.csv", "v1") == {"M1_1": (roots[0], copy)}
+
+
+def test_the_last_registration_of_the_same_slides_counts(roots, tmp_path):
+    table, copy = tmp_path / "models.csv", tmp_path / "copy"
+    shutil.copytree(roots[0], copy)
+    register_model(find_slides(roots[0]), "v1", model_table=table)
+    register_model(find_slides(copy), "v1", model_table=table, replace=True)
+    assert registered_roots(table, "v1")["M1_2"] == (copy,)
 
 
 def test_events_that_are_damaged_or_never_reached_the_table_are_passed_over(roots, tmp_path):

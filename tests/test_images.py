@@ -211,6 +211,50 @@ def test_damaged_strip_is_refused(tmp_path):
         read_image(path)
 
 
+def test_cut_in_the_pixels_is_said_before_decoding(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, LAYERS[0], photometric="minisblack", metadata=None)
+    path.write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
+    with pytest.raises(ValueError, match=r"a\.tif must be whole; page 1 reaches to byte \d+, the file has"):
+        read_image(path)
+
+
+def test_parts_without_bytes_are_refused(tmp_path):
+    """They would come out black."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, LAYERS[0], compression="zlib", tile=(16, 16))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tag = tiff.pages[0].tags["TileByteCounts"]
+        tag.overwrite([0, *tag.value[1:]])
+    with pytest.raises(ValueError, match=r"a\.tif must be whole; a part of page 1 is empty"):
+        read_image(path)
+
+
+def test_fewer_pages_than_the_metadata_declares(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    xml = tifffile.OmeXml()
+    xml.addimage("uint16", (10, 23, 31), (10, 1, 1, 23, 31, 1), axes="CYX")
+    tifffile.imwrite(path, LAYERS, description=xml.tostring(), photometric="minisblack", metadata=None)
+    with pytest.raises(ValueError, match=r"a\.ome\.tif must hold"):
+        read_image(path)
+
+
+def test_imagej_file_with_fewer_pages_than_declared(tmp_path):
+    path = tmp_path / "a.tif"
+    description = "ImageJ=1.54f\nimages=9\nchannels=9\nhyperstack=true\n"
+    tifffile.imwrite(path, LAYERS, description=description, photometric="minisblack", metadata=None)
+    with pytest.raises(ValueError, match=r"a\.tif must (hold|be whole)"):
+        read_image(path)
+
+
+def test_decoder_that_returns_less_is_not_believed(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.tif", PIXELS)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda _: LAYERS[:2])
+    with pytest.raises(ValueError, match=r"a\.tif must hold \(5, 23, 31\) values; \(2, 23, 31\) came out"):
+        read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("dtype", ["complex64", "uint64", "bool"])
 def test_types_that_cannot_be_written(tmp_path, dtype):
     with pytest.raises(ValueError, match=r"a\.tif must be one of uint8.*got"):

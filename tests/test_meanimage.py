@@ -284,7 +284,7 @@ def test_wrong_settings_are_refused(tmp_path, keywords, words):
 def test_folders_without_fields_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must hold images"):
         make_mean_image(tmp_path, slide_id="S", root_dir=tmp_path / "root")
-    with pytest.raises(ValueError, match="No such file.*nowhere"):
+    with pytest.raises(ValueError, match=r"No such file.*nowhere"):
         make_mean_image(tmp_path / "nowhere", slide_id="S", root_dir=tmp_path / "root")
     with pytest.raises(ValueError, match=r"must be readable; the first: .*nowhere\.tif"):
         make_mean_image([tmp_path / "nowhere.tif"], slide_id="S", root_dir=tmp_path / "root")

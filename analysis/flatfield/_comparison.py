@@ -111,9 +111,9 @@ class Comparison:
             "new_pairs": self.new_pairs,
             "unknown_pairs": self.unknown_pairs,
             "problems": len(self.problems),
-            "lowest": round(float(upper.min()), 4) if upper.size else None,
-            "median": round(float(np.median(upper)), 4) if upper.size else None,
-            "highest": round(float(upper.max()), 4) if upper.size else None,
+            "lowest_value": round(float(upper.min()), 4) if upper.size else None,
+            "median_value": round(float(np.median(upper)), 4) if upper.size else None,
+            "highest_value": round(float(upper.max()), 4) if upper.size else None,
         }
 
 

@@ -189,9 +189,10 @@ def make_mean_image(
     Notes
     -----
     A pixel is tissue when more than half of the layers, smoothed with a Gaussian of 2 px, are above their
-    thresholds; a rim of 3 px is left out. Only tissue is stacked: with n images in a pixel the mean is sum(image) / n and its squared error
-    (sum(image^2) / n - mean^2) / n, as in the meanimage of AstroPathPipeline,
-    https://github.com/AstroPathJHU/AstroPathPipeline. Otsu (1979), https://doi.org/10.1109/TSMC.1979.4310076.
+    thresholds; a rim of 3 px is left out. Only tissue is stacked: with n images in a pixel the mean is
+    sum(image) / n and its squared error (sum(image^2) / n - mean^2) / n, as in the meanimage of
+    AstroPathPipeline, https://github.com/AstroPathJHU/AstroPathPipeline. Otsu (1979),
+    https://doi.org/10.1109/TSMC.1979.4310076.
     """
     files = list_fields(fields)
     _check_settings(slide_id, min_tissue, meanimage_folder)

@@ -146,8 +146,13 @@ def register_model(
 
     Examples
     --------
-    >>> slides = find_slides(roots).select("M1_")        # doctest: +SKIP
-    >>> register_model(slides, "v1", model_table="models.csv").summary()["slides"]        # doctest: +SKIP
+    >>> import tempfile
+    >>> from analysis.flatfield import find_slides
+    >>> from analysis.synthetic.flatfield import draw_cohort
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     slides = find_slides(draw_cohort(folder, shape=(6, 8, 2)).roots).select("M1_")
+    ...     done = register_model(slides, "v1", model_table=f"{folder}/models.csv")
+    >>> done.summary()["slides"]
     6
     """
     check_version(version)

@@ -12,6 +12,7 @@ import pandas as pd
 import tifffile
 
 from analysis.flatfield._meanimage import write_mean_image
+from analysis.flatfield._meanimage import write_slide_xml as write_slide_xml
 from analysis.tables import write_table
 
 # Filter, first emission wavelength in nm and number of layers of a microscope with 35 layers.

@@ -267,11 +267,11 @@ def report(outcome: Outcome, *, as_json: bool) -> int:
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Print table, summary and files of an outcome for people."""
-    if outcome.table is not None and len(outcome.table):
-        print(aligned(outcome.table))
+    """Print summary, table and files of an outcome for people."""
     for line in summary_lines(outcome.summary):
         print(line)
+    if outcome.table is not None and len(outcome.table):
+        print(f"\n{aligned(outcome.table)}\n")
     for path in outcome.files:
         print(f"wrote {path}")
     sys.stdout.flush()

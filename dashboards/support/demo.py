@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from cyclopts import App
 
+import analysis
 from analysis.files import whole_file
 from analysis.flatfield import (
     Comparison,
@@ -25,17 +26,17 @@ from analysis.flatfield import (
     sort_slides,
     suggest_groups,
 )
-from analysis.synthetic.flatfield import draw_cohort
+from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
 from analysis.tables import write_table
 from dashboards.support.acts import Outcome, Run, act, print_outcome
 from dashboards.support.figures import save_model_figures
-from dashboards.support.flatfield_command import MODEL_TABLE, save_comparison
+from dashboards.support.flatfield_command import MODEL_TABLE, REPORT, save_comparison
+from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.options import settings_of_file
 
 VERSION = "demo-1"
-# Few images and much noise: groups differ by a tenth or two of the statistic, as real cohorts do.
-_DRAWN = {"seed": 1, "shape": [96, 128, 35], "sizes": [6, 5], "outliers": 1, "images": 60, "noise": 0.25, "depth": 0.12}
-_MARK = "drawn.json"
+MARK = "drawn.json"
+"""File that tells data of a demonstration from a person's own."""
 
 app = App(name="demo")
 
@@ -88,11 +89,10 @@ def make_demo(folder: Path, run: Run) -> Demo:
     pictures = []
     for plot in ("average", "filter-groups"):
         pictures += save_comparison(comparison, working_dir, plot=plot, order=order, lines=lines, run=run)
-    from dashboards.support.flatfield_report import write_flatfield_report
-
     run.progress(0, 1, "writing the report")
-    report = working_dir / "flatfield_report.html"
-    write_flatfield_report(report, comparison, groups=groups, model=model, correction_test=tested)
+    report = write_flatfield_report(
+        working_dir / REPORT, comparison, groups=groups, model=model, correction_test=tested
+    )
     run.progress(1, 1, "writing the report")
     made = [
         ("sample slides, in groups that are known", folder / "data"),
@@ -119,17 +119,19 @@ def draw_data(folder: Path, run: Run) -> tuple[Path, ...]:
     ValueError
         When the folder holds anything else.
     """
-    mark = folder / _MARK
+    mark = folder / MARK
+    drawn = json.loads(json.dumps({"graticule": analysis.__version__, **EXAMPLE_COHORT}))
     known = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
-    roots = tuple((folder / f"project{i + 1}").resolve() for i in range(len(_DRAWN["sizes"])))
-    if known == _DRAWN and all(root.is_dir() for root in roots):
-        return roots
+    if known is not None and known.get("drawn") == drawn:
+        roots = tuple((folder / name).resolve() for name in known["roots"])
+        if all((root / "sampledef.csv").exists() for root in roots):
+            return roots
     if known is None and folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} must be empty or from an earlier demo; it holds other files. Choose another --dir.")
     run.progress(0, 1, "drawing sample slides")
-    roots = draw_cohort(folder, **_DRAWN).roots
+    roots = draw_cohort(folder, **EXAMPLE_COHORT).roots
     with whole_file(mark, "w", encoding="utf-8") as handle:
-        json.dump(_DRAWN, handle)
+        json.dump({"drawn": drawn, "roots": [root.name for root in roots]}, handle)
     run.progress(1, 1, "drawing sample slides")
     return roots
 

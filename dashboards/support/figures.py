@@ -186,13 +186,13 @@ def save_field(
 
 
 def _scale(values: np.ndarray, about_one: bool) -> tuple[float, float]:
-    """Ends of the colour scale: nearly all values, so that one hot pixel does not hide the rest."""
+    """Ends of the colour scale: from 0, or about 1; nearly all values, so that one hot pixel does not hide the rest."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     if about_one:
         reach = max(high - 1, 1 - low, 0.005)
         return 1 - reach, 1 + reach
-    return (float(low), float(high)) if low < high else (float(low) - 0.5, float(low) + 0.5)
+    return min(0.0, float(low)), float(high) if high > 0 else 1.0
 
 
 def save_model_figures(model: FlatfieldModel, folder: str | os.PathLike[str]) -> list[Path]:

@@ -40,6 +40,7 @@ from dashboards.support.options import comma_separated, settings_of_file
 MODEL_TABLE = "AstroPathFlatfieldModels.csv"
 WORKING_DIR = Path("meanimagecomparison")
 LOG = "meanimage_comparison.log"
+REPORT = "flatfield_report.html"
 SPELLINGS = {
     "sample_regex": ("--sampleregex",),
     "working_dir": ("--workingdir",),
@@ -418,11 +419,13 @@ def report(
     roots: Roots,
     *,
     output: Path | None = None,
+    sort_by: SortBy = "project-cohort-batch",
+    lines_after: Words = (),
     bounds: Bounds = (0.85, 1.15),
     model: Path | None = None,
     **options: Any,
 ) -> Outcome:
-    """Write the comparison as one HTML file that opens without a network.
+    """Write the comparison and its groups as one HTML file that opens without a network.
 
     Parameters
     ----------
@@ -430,21 +433,27 @@ def report(
         Folders with sampledef.csv.
     output
         The file; flatfield_report.html in the working folder when not given.
+    sort_by
+        Order of the slides.
+    lines_after
+        Slide IDs after which a red line goes; by default wherever project, cohort or batch change.
     bounds
-        Ends of the colour scale.
+        Ends of the colour scale at first.
     model
         A model's .bin file to show.
     """
+    # Bokeh takes a second to import, and only this act needs it
     from dashboards.support.flatfield_report import write_flatfield_report
 
     diverging_colours(bounds)
     how_to_group = {name: options.pop(name) for name in ("layers", "threshold")}
     shown = read_model(model) if model is not None else None
-    output = output or Path(options["working_dir"]) / "flatfield_report.html"
+    output = output or Path(options["working_dir"]) / REPORT
     comparison = compare_mean_images(roots, **options, **run.keywords)
-    _arrange(comparison.slides, "order", ())
-    groups = suggest_groups(comparison, **how_to_group)
-    write_flatfield_report(output, comparison, groups=groups, model=shown, bounds=bounds, layers=how_to_group["layers"])
+    _arrange(comparison.slides, sort_by, lines_after)
+    suggested = suggest_groups(comparison, **how_to_group)
+    how_to_show = {"bounds": bounds, "sort_by": sort_by, "lines_after": lines_after}
+    write_flatfield_report(output, comparison, groups=suggested, model=shown, **how_to_show)
     return Outcome(comparison.summary(), [output], comparison.problems)
 
 

@@ -600,10 +600,9 @@ def plot_pair_histogram(pair) -> hv.Overlay:
         ylim=(0, float(max(0.42, density.max(initial=0) * 1.05))),
         xlabel="Δ/σ",
         ylabel="density",
-        legend_position="top_right",
-        legend_opts={"border_line_color": None, "background_fill_alpha": 0},
-        fontsize={"xlabel": 9, "ylabel": 9, "xticks": 8, "yticks": 8, "legend": 8},
-        title="",
+        show_legend=False,
+        fontsize={"xlabel": 9, "ylabel": 9, "xticks": 8, "yticks": 8, "title": 9},
+        title="Δ/σ, and a unit normal",
     )
 
 

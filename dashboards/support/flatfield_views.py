@@ -29,6 +29,7 @@ from dashboards.support.jobs import start
 from dashboards.support.page import card, code_box, empty_state, error_banner, say, section, words
 
 _SHOWN_NAMES = 40
+_TABLE_ROWS = 20
 _MATRIX_INPUTS = ["result", "groups", "layers", "layer", "bounds", "sort_by", "lines", "lines_after", "chosen"]
 
 
@@ -177,7 +178,6 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
         ("Table", _table_tab(dashboard)),
         ("Python and shell", _code_tab(dashboard)),
         ("Log", _log_tab(dashboard)),
-        dynamic=True,
         sizing_mode="stretch_width",
     )
     return pmui.Column(_problems_banner(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
@@ -238,7 +238,7 @@ def _comparison_tab(dashboard: Any) -> pn.viewable.Viewable:
         card(_pair_view(dashboard)),
         ncols=2,
         sizing_mode="stretch_width",
-        styles={"gap": "12px", "grid-template-columns": "minmax(0, 11fr) minmax(0, 10fr)"},
+        styles={"gap": "12px", "grid-template-columns": "minmax(0, 12fr) minmax(0, 10fr)"},
         margin=(12, 0),
     )
     return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
@@ -296,14 +296,14 @@ def name_layers(dashboard: Any) -> str:
 
 def _pair_view(dashboard: Any) -> pn.viewable.Viewable:
     title, sentence = words("", variant="h6", margin=0), words("", muted=True)
-    images = [_pane(min_height=180) for _ in range(3)]
+    images = [_pane(min_height=150) for _ in range(3)]
     histogram, layers = _pane(), _pane()
     content = pmui.Column(
         title,
         sentence,
         dashboard.pair_job.panel(),
-        pn.Row(*images, sizing_mode="stretch_width"),
-        histogram,
+        pn.Row(*images[:2], sizing_mode="stretch_width"),
+        pn.Row(images[2], histogram, sizing_mode="stretch_width"),
         layers,
         sizing_mode="stretch_width",
     )
@@ -336,7 +336,7 @@ def _groups_tab(dashboard: Any) -> pn.viewable.Viewable:
     ordered = hv.DynamicMap(
         lambda **_: _draw_ordered(dashboard), streams=[hv.streams.Params(dashboard, ["groups", "bounds"])]
     )
-    tree, table = _pane(), _table_widget()
+    tree, table = _pane(), pn.Column(sizing_mode="stretch_width")
     content = pmui.Column(
         sentence,
         pn.GridBox(
@@ -385,7 +385,7 @@ def _model_tab(dashboard: Any) -> pn.viewable.Viewable:
     chooser = pmui.Select(label="Version", options=[], width=260)
     test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
     panes, title = [_pane(min_height=240) for _ in range(3)], words("", variant="h6", margin=0)
-    layers, check, verdict = _table_widget(), _table_widget(), words("", margin=(4, 0))
+    layers, check, verdict = pn.Column(sizing_mode="stretch_width"), pn.Column(sizing_mode="stretch_width"), words("", margin=(4, 0))
     pictures = pmui.Column(
         title,
         pn.Row(*panes, sizing_mode="stretch_width"),
@@ -449,38 +449,40 @@ def _choose_version(dashboard: Any, version: str) -> None:
 # ---- tables, text and log --------------------------------------------------------------------------------
 
 
-def _table_widget(**options: Any) -> pn.widgets.Tabulator:
-    return pn.widgets.Tabulator(
-        pd.DataFrame(),
-        show_index=False,
-        disabled=True,
-        pagination="remote",
-        page_size=20,
-        theme="simple",
-        layout="fit_data_stretch",
-        stylesheets=[_TABLE_LOOK],
-        sizing_mode="stretch_width",
-        **options,
-    )
-
-
 _TABLE_LOOK = """
-.tabulator { font-size: 13px; background: none; border: none; }
-.tabulator .tabulator-header, .tabulator .tabulator-header .tabulator-col { background: none; font-weight: 600; }
-.tabulator .tabulator-row { min-height: 0; }
-.tabulator .tabulator-row .tabulator-cell { padding: 4px 10px; }
+:host .tabulator { font-size: 13px; background: none; border: none; }
+:host .tabulator .tabulator-header, :host .tabulator .tabulator-header .tabulator-col { background: none; }
+:host .tabulator .tabulator-row { min-height: 0; }
+:host .tabulator .tabulator-row .tabulator-cell { padding: 5px 10px; }
 """
 
 
-def _show_table(widget: pn.widgets.Tabulator, frame: pd.DataFrame) -> None:
-    """Show a table with plain headings and four decimals."""
-    widget.titles = {name: str(name).replace("_", " ") for name in frame.columns}
-    widget.formatters = {
+def _show_table(place: pn.Column, frame: pd.DataFrame) -> None:
+    """Show a table with plain headings and four decimals; an empty one is said in words."""
+    if frame.empty:
+        place[:] = [words("Nothing.", muted=True)]
+        return
+    formatters = {
         name: NumberFormatter(format="0.0000", text_align="right")
         for name in frame.columns
         if pd.api.types.is_float_dtype(frame[name])
     }
-    widget.value = frame
+    # a new widget each time: one on a tab not opened yet does not bear new columns
+    place[:] = [
+        pn.widgets.Tabulator(
+            frame,
+            titles={name: str(name).replace("_", " ") for name in frame.columns},
+            formatters=formatters,
+            show_index=False,
+            disabled=True,
+            pagination="remote" if len(frame) > _TABLE_ROWS else None,
+            page_size=_TABLE_ROWS,
+            theme="simple",
+            layout="fit_data_table",
+            stylesheets=[_TABLE_LOOK],
+            sizing_mode="stretch_width",
+        )
+    ]
 
 
 def pairs_table(dashboard: Any) -> pd.DataFrame:
@@ -504,7 +506,7 @@ def pairs_table(dashboard: Any) -> pd.DataFrame:
 
 
 def _table_tab(dashboard: Any) -> pn.viewable.Viewable:
-    table = _table_widget()
+    table = pn.Column(sizing_mode="stretch_width")
     title = words("", variant="body1", margin=(4, 4))
 
     def refresh(*_: Any) -> None:
@@ -563,7 +565,7 @@ def _code_tab(dashboard: Any) -> pn.viewable.Viewable:
 
 
 def _log_tab(dashboard: Any) -> pn.viewable.Viewable:
-    lines, problems = words("", margin=(4, 0)), _table_widget()
+    lines, problems = words("", margin=(4, 0)), pn.Column(sizing_mode="stretch_width")
 
     def refresh(*_: Any) -> None:
         say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
