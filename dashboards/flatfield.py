@@ -25,6 +25,7 @@ from analysis.flatfield import (
     layer_sets,
     read_model,
     read_model_table,
+    refuse_existing_model,
     register_model,
     sort_slides,
     suggest_groups,
@@ -40,7 +41,8 @@ from dashboards.support.statement import Name, python_call, shell_line
 MODEL_TABLE = "AstroPathFlatfieldModels.csv"
 ONE_LAYER = "one layer"
 _LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
-_IN_URL = [*_LOOKED_UP, "sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold", "smoothing"]
+_DRAWN = ["sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold"]
+_IN_URL = [*_LOOKED_UP, *_DRAWN, "smoothing", "smoothing_sigma_px"]
 
 
 class FlatfieldDashboard(pn.viewable.Viewer):
@@ -81,6 +83,9 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     version = param.String(default="", label="Version tag", doc="Such as v1.1.")
     members = param.Selector(default="all shown", objects=["all shown"], label="Slides", check_on_set=False)
     smoothing = param.Selector(default="astropath", objects=["astropath", "edge-aware"], label="Smoothing")
+    smoothing_sigma_px = param.Number(
+        default=100.0, bounds=(0, None), inclusive_bounds=(False, True), label="Smoothing sigma (px)"
+    )
     skip_creation = param.Boolean(default=False, label="Only register, make no model")
     replace = param.Boolean(default=False, label="Replace the version if it exists")
 
@@ -109,6 +114,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         self.param.watch(self._pair_changed, ["chosen"])
         self.param.watch(self._layer_changed, ["layer"])
         self._panel: pn.viewable.Viewable | None = None
+        self._comparing = False
         if self.roots:
             start(self.look_up)
 
@@ -187,7 +193,8 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         return [name for name, take in zip(names, taken, strict=True) if take], len(names), ""
 
     def _looked_up_changed(self, *_: Any) -> None:
-        start(self.look_up)
+        if not self._comparing:
+            start(self.look_up)
 
     def _result_changed(self, event: Any, *_: Any) -> None:
         if self.result is None or not len(self.result.slides):
@@ -283,6 +290,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
                 "out_dir": self.working_dir,
                 "meanimage_folder": self.meanimage_folder,
                 "smoothing": self.smoothing,
+                "smoothing_sigma_px": self.smoothing_sigma_px,
             }
         done = await self.job.run("Registering", functools.partial(_register_and_create, slides, how, model_how))
         if done is None:
@@ -306,7 +314,8 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     async def test(self) -> None:
         """Make a model from a random half of the slides and correct the other half with it."""
         slides = self.slides_to_register()
-        check = await self.job.run("Testing on halves", check_model, slides, smoothing=self.smoothing)
+        how = {"smoothing": self.smoothing, "smoothing_sigma_px": self.smoothing_sigma_px}
+        check = await self.job.run("Testing on halves", check_model, slides, **how)
         if check is not None:
             self.check = check
 
@@ -316,9 +325,9 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         cohort = await self.job.run("Drawing slides", _quiet(draw_cohort), folder, **EXAMPLE_COHORT)
         if cohort is None:
             return
-        with param.parameterized.discard_events(self):
-            self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(Path(folder) / "comparison"))
-        self.param.trigger("roots", "working_dir")
+        self._comparing = True  # the comparison below looks them up
+        self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(Path(folder) / "comparison"))
+        self._comparing = False
         await self.compare()
 
     def _note(self, words: str) -> None:
@@ -372,6 +381,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         return build_main(self)
 
     def __panel__(self) -> pn.viewable.Viewable:
+        """Return controls and pictures side by side, without the chrome of a page."""
         if self._panel is None:
             controls = pn.Column(*self.sidebar(), width=330)
             self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
@@ -410,6 +420,8 @@ def _register_and_create(
     slides: Slides, how: dict[str, Any], model_how: dict[str, Any] | None, *, progress: Any, cancel: Any
 ) -> tuple[Any, list[str]]:
     model = None
+    if model_how is not None:
+        refuse_existing_model(how["version"], out_dir=model_how["out_dir"], replace=how["replace"])
     register_model(slides, how["version"], model_table=how["model_table"], replace=how["replace"])
     if model_how is not None:
         model = create_model(**how, **model_how, progress=progress, cancel=cancel)

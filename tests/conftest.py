@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,12 @@ def browser_type_launch_args(browser_type_launch_args):
 
 
 @pytest.fixture(autouse=True)
-def _no_page_outlives_its_test(request):
+def _no_page_outlives_its_test():
     yield
-    if request.node.get_closest_marker("browser"):
-        import panel as pn
-
-        pn.state.kill_all_servers()
-        pn.state.reset()
+    panel = sys.modules.get("panel")
+    if panel is not None and panel.state._servers:
+        panel.state.kill_all_servers()
+        panel.state.reset()
 
 
 @pytest.fixture(scope="session")

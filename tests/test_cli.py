@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,11 @@ from analysis.flatfield import (
 )
 from analysis.images import read_image, write_image
 from analysis.synthetic.flatfield import draw_fields
+from analysis.tables import read_table
 from analysis.tasks import Cancelled
 from dashboards.support import demo, flatfield_command, serving
 from dashboards.support.acts import aligned
-from dashboards.support.command import app, run
+from dashboards.support.command import app, main
 
 BESIDE_PYTHON = Path(sys.executable).parent
 SEEDS_OPTIONS = (
@@ -59,7 +61,7 @@ def flatfield(cohort, here):
     """Run ``graticule flatfield ACT ROOT ROOT OPTIONS`` in a folder of its own."""
 
     def run_act(act, *options):
-        return run(["flatfield", act, *map(str, cohort.roots), *options])
+        return main(["flatfield", act, *map(str, cohort.roots), *options])
 
     return run_act
 
@@ -73,7 +75,9 @@ def lines_of(text):
 
 def test_table_is_that_of_the_function(flatfield, cohort, here):
     assert flatfield("compare", "--plot", "none") == 0
-    written = pd.read_csv(here / "meanimagecomparison" / "meanimagecomparison_table.csv", keep_default_na=False)
+    path = here / "meanimagecomparison" / "meanimagecomparison_table.csv"
+    numbers = ["delta_over_sigma_std_dev"]
+    written = read_table(path, columns=numbers, integers=["layer_n"], numbers=numbers)
     expected = compare_mean_images(cohort.roots).table
     assert list(written) == list(expected)
     by = ["slide_ID_1", "slide_ID_2", "layer_n"]
@@ -123,14 +127,14 @@ def test_every_option_is_explained(name):
 
 
 def test_help_names_every_act(capsys):
-    assert run(["flatfield", "--help"]) == 0
+    assert main(["flatfield", "--help"]) == 0
     shown = capsys.readouterr().out
     assert all(re.search(rf"\b{name}\b", shown) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("act", ["compare", "meanimagecomparison"])
 def test_help_of_compare_names_the_options_of_astropath(act, capsys):
-    assert run(["flatfield", act, "--help"]) == 0
+    assert main(["flatfield", act, "--help"]) == 0
     shown = capsys.readouterr().out
     assert all(option in shown for option in SEEDS_OPTIONS)
     assert "0.85,1.15" in shown.replace("\n", " ")
@@ -138,14 +142,14 @@ def test_help_of_compare_names_the_options_of_astropath(act, capsys):
 
 
 def test_info_says_where_it_was_found(capsys):
-    assert run(["info", "--json"]) == 0
+    assert main(["info", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["graticule"] == analysis.__version__
     assert Path(told["analysis"]) == Path(analysis.__file__).parent
 
 
 def test_version(capsys):
-    assert run(["--version"]) == 0
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == analysis.__version__
 
 
@@ -197,7 +201,7 @@ def test_a_picture_shows_its_layers_in_the_order_of_the_slides(cohort, here, mon
         lambda values, names, path, **look: drawn.update({path.name: (values, names, look)}) or path,
     )
     backwards = [str(root) for root in reversed(cohort.roots)]
-    assert run(["flatfield", "compare", *backwards, "--plot", "brightest", "--lines-after", "M1_1,M2_2"]) == 0
+    assert main(["flatfield", "compare", *backwards, "--plot", "brightest", "--lines-after", "M1_1,M2_2"]) == 0
     comparison = compare_mean_images(cohort.roots)
     values, names, look = drawn["meanimage_comparison_layer_11.png"]
     assert names == list(cohort.slide_ids)
@@ -247,11 +251,11 @@ def test_settings_fill_in_and_what_is_typed_wins(cohort, here, capsys):
     roots = json.dumps([str(root) for root in cohort.roots])
     text = f'roots = {roots}\nsample_regex = "M1"\nbounds = [0.9, 1.1]\nsort-by = "order"\nplot = "none"\n'
     (here / "run.toml").write_text(text, encoding="utf-8")
-    assert run(["flatfield", "compare", "--settings", "run.toml", "--json"]) == 0
+    assert main(["flatfield", "compare", "--settings", "run.toml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["slides"] == 3
-    assert run(["flatfield", "compare", "--settings", "run.toml", "--json", "--sampleregex", "M2"]) == 0
+    assert main(["flatfield", "compare", "--settings", "run.toml", "--json", "--sampleregex", "M2"]) == 0
     assert json.loads(capsys.readouterr().out)["slides"] == 3 - 1 + 1
-    assert run(["flatfield", "compare", "--settings", "run.toml", "--json", "--sampleregex", "M._1"]) == 0
+    assert main(["flatfield", "compare", "--settings", "run.toml", "--json", "--sampleregex", "M._1"]) == 0
     assert json.loads(capsys.readouterr().out)["slides"] == 2
 
 
@@ -314,7 +318,7 @@ def test_wrong_use_is_a_sentence_and_2(options, words, flatfield, capsys):
 
 
 def test_no_roots_is_wrong_use(here, capsys):
-    assert run(["flatfield", "compare"]) == 2
+    assert main(["flatfield", "compare"]) == 2
     assert "roots" in capsys.readouterr().err.lower()
     assert not list(here.iterdir())
 
@@ -322,7 +326,7 @@ def test_no_roots_is_wrong_use(here, capsys):
 def test_a_failed_slide_is_a_line_and_1(roots, here, capsys):
     spoiled = roots[0] / "M1_2" / "im3" / "meanimage" / "M1_2-mean_image.bin"
     spoiled.write_bytes(spoiled.read_bytes()[:-8])
-    assert run(["flatfield", "compare", *map(str, roots), "nowhere", "--json"]) == 1
+    assert main(["flatfield", "compare", *map(str, roots), "nowhere", "--json"]) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["slides"] == 5
     assert json.loads(said.out)["problems"] == 2
@@ -336,6 +340,7 @@ def test_a_failed_slide_is_a_line_and_1(roots, here, capsys):
 
 
 def test_a_bug_keeps_its_traceback(flatfield, monkeypatch):
+    @wraps(compare_mean_images)
     def broken(*args, **kwargs):
         raise TypeError("a bug")
 
@@ -347,6 +352,7 @@ def test_a_bug_keeps_its_traceback(flatfield, monkeypatch):
 def test_ctrl_c_asks_the_work_to_stop_and_is_130(flatfield, monkeypatch, capsys):
     before = signal.getsignal(signal.SIGINT)
 
+    @wraps(compare_mean_images)
     def interrupted(*args, cancel=None, compute=True, **kwargs):
         if not compute:
             return compare_mean_images(*args, compute=False, **kwargs)
@@ -363,6 +369,7 @@ def test_ctrl_c_asks_the_work_to_stop_and_is_130(flatfield, monkeypatch, capsys)
 
 
 def test_a_second_ctrl_c_stops_at_once(flatfield, monkeypatch):
+    @wraps(compare_mean_images)
     def deaf(*args, compute=True, **kwargs):
         if not compute:
             return compare_mean_images(*args, compute=False, **{k: v for k, v in kwargs.items() if k != "cancel"})
@@ -379,9 +386,9 @@ def test_ctrl_c_keeps_what_was_compared(cohort, tmp_path):
     code = (
         "import os, signal, sys, threading\n"
         "from dashboards.support import flatfield_command as c\n"
-        "from dashboards.support.command import run\n"
+        "from dashboards.support.command import main\n"
         "c.save_matrix = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT) or a[2]\n"
-        "sys.exit(run(sys.argv[1:]))\n"
+        "sys.exit(main())\n"
     )
     line = ["flatfield", "compare", *map(str, cohort.roots), "--plot", "brightest"]
     stopped = subprocess.run(
@@ -432,8 +439,8 @@ def test_groups_are_the_true_ones(flatfield, cohort, here, capsys):
 def test_register_model_apply_and_test(flatfield, cohort, here, capsys):
     assert flatfield("register", "--slides", "M1_1") == 2  # a root is no version
     roots = [str(root) for root in cohort.roots]
-    assert run(["flatfield", "register", "v1", *roots, "--slides", "M1_1,M1_3"]) == 0
-    assert run(["flatfield", "model", "v1", *roots, "--smoothing", "edge-aware"]) == 0
+    assert main(["flatfield", "register", "v1", *roots, "--slides", "M1_1,M1_3"]) == 0
+    assert main(["flatfield", "model", "v1", *roots, "--smoothing", "edge-aware"]) == 0
     model = read_model(here / "meanimagecomparison" / "flatfield" / "flatfield_v1.bin")
     assert model.settings["smoothing"] == "edge-aware"
 
@@ -443,14 +450,14 @@ def test_register_model_apply_and_test(flatfield, cohort, here, capsys):
     (here / "images" / "broken.tif").write_bytes(b"nothing")
     capsys.readouterr()
     line = ["flatfield", "apply", str(model_file(here)), "images", "--outdir", "corrected", "--json"]
-    assert run(line) == 1
+    assert main(line) == 1
     said = capsys.readouterr()
     assert "broken.tif" in said.err
     assert json.loads(said.out)["corrected"] == 1
     corrected = read_image(here / "corrected" / "field.tif").pixels
     np.testing.assert_array_equal(corrected, np.rint(1000 / model.flatfield).astype(np.uint16))
 
-    assert run(["flatfield", "test", *roots, "--sampleregex", "M1", "--smoothing", "edge-aware", "--json"]) == 0
+    assert main(["flatfield", "test", *roots, "--sampleregex", "M1", "--smoothing", "edge-aware", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     slides = find_slides(cohort.roots).select("M1")
     assert told == json.loads(json.dumps(check_model(slides, smoothing="edge-aware").summary()))
@@ -462,7 +469,7 @@ def model_file(folder):
 
 
 def test_register_refuses_a_slide_that_is_not_there(cohort, here, capsys):
-    assert run(["flatfield", "register", "v1", str(cohort.roots[0]), "--slides", "M1_1,M7"]) == 2
+    assert main(["flatfield", "register", "v1", str(cohort.roots[0]), "--slides", "M1_1,M7"]) == 2
     assert "M7 not among them" in capsys.readouterr().err
     assert not list(here.iterdir())
 
@@ -471,8 +478,8 @@ def test_mean_image_of_fields_can_be_compared(here, capsys):
     for number in (1, 2):
         draw_fields(here / f"fields{number}", seed=number, shape=(40, 52, 3), fields=12)
         line = ["flatfield", "meanimage", f"fields{number}", "--slide-id", f"S{number}", "--root-dir", "lab"]
-        assert run([*line, "--filter-names", "DAPI,DAPI,FITC", "--background-threshold", "500"]) == 0
-    assert run(["flatfield", "compare", "lab", "--plot", "filter-groups", "--json"]) == 0
+        assert main([*line, "--filter-names", "DAPI,DAPI,FITC", "--background-threshold", "500"]) == 0
+    assert main(["flatfield", "compare", "lab", "--plot", "filter-groups", "--json"]) == 0
     assert json.loads(lines_of(capsys.readouterr().out)[-1])["pairs"] == 1
     assert (here / "meanimagecomparison" / "meanimage_comparison_average_over_filter_group_2_layers.png").exists()
 
@@ -498,7 +505,7 @@ def small_demo(monkeypatch):
 
 def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
     for _ in range(2):
-        assert run(["demo", "--no-serve", "--json"]) == 0
+        assert main(["demo", "--no-serve", "--json"]) == 0
         summary = json.loads(capsys.readouterr().out)
         assert summary["comparison"]["pairs"] == 15
         assert summary["groups"]["sizes"] == [3, 2]
@@ -514,7 +521,7 @@ def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
 
 
 def test_demo_says_what_it_made_and_where(small_demo, here, capsys):
-    assert run(["demo", "--no-serve", "--dir", "show me"]) == 0
+    assert main(["demo", "--no-serve", "--dir", "show me"]) == 0
     said = capsys.readouterr().out
     for line in lines_of(said):
         if "show me" in line:
@@ -525,7 +532,7 @@ def test_demo_says_what_it_made_and_where(small_demo, here, capsys):
 def test_demo_leaves_other_data_alone(here, capsys):
     (here / "demo" / "data").mkdir(parents=True)
     (here / "demo" / "data" / "thesis.csv").write_text("years of work", encoding="utf-8")
-    assert run(["demo", "--no-serve"]) == 2
+    assert main(["demo", "--no-serve"]) == 2
     assert "must be empty or from an earlier demo" in capsys.readouterr().err
     assert [path.name for path in (here / "demo").rglob("*")] == ["data", "thesis.csv"]
 
@@ -535,7 +542,7 @@ def test_demo_leaves_other_data_alone(here, capsys):
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
 def test_addresses_that_others_reach_are_refused(address, capsys):
-    assert run(["serve", "--address", address]) == 2
+    assert main(["serve", "--address", address]) == 2
     said = capsys.readouterr().err
     assert "no login" in said
     assert "--allow-origin" in said
@@ -546,7 +553,7 @@ def test_a_port_in_use_is_a_sentence(capsys):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        assert run(["serve", "--port", str(port)]) == 2
+        assert main(["serve", "--port", str(port)]) == 2
     assert f"{port} is in use" in capsys.readouterr().err
 
 
@@ -613,7 +620,7 @@ def test_the_line_that_is_logged_can_be_typed_again():
 
 
 def test_the_parser_prints_nothing_by_itself(capsys):
-    # what is wrong is said once, by `run`
-    assert run(["flatfield", "compar"]) == 2
+    # what is wrong is said once, by `main`
+    assert main(["flatfield", "compar"]) == 2
     assert len(lines_of(capsys.readouterr().err)) == 1
     assert app.print_error is False

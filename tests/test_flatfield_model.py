@@ -607,7 +607,7 @@ def test_model_with_zeros_and_empty_input_are_refused(model_file, tmp_path):
 
 def test_halves_of_slides_show_what_a_model_corrects(tmp_path):
     cohort = draw_cohort(tmp_path, shape=(60, 80, 3), sizes=(6,), outliers=0, depth=0.3)
-    check = _correction.test_model(find_slides(cohort.roots), smoothing="edge-aware", seed=4)
+    check = _correction.check_model(find_slides(cohort.roots), smoothing="edge-aware", seed=4)
     truth = cohort.illumination[0]
     centre = truth[6:54, 8:72]
     for layer, row in enumerate(check.table.to_dict("records")):
@@ -626,7 +626,7 @@ def test_halves_of_slides_show_what_a_model_corrects(tmp_path):
 
 def test_halves_follow_the_seed(tmp_path):
     slides = find_slides(draw_cohort(tmp_path, shape=(8, 10, 1), sizes=(7,), outliers=0).roots)
-    first, again, other = (_correction.test_model(slides, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (_correction.check_model(slides, seed=seed) for seed in (1, 1, 2))
     assert first.halves == again.halves != other.halves
     pd.testing.assert_frame_equal(first.table, again.table)
     assert [len(half) for half in first.halves] == [4, 3]
@@ -635,7 +635,7 @@ def test_halves_follow_the_seed(tmp_path):
 def test_halves_of_fields_show_what_a_model_corrects(tmp_path):
     truth = draw_fields(tmp_path / "fields", fields=24, shape=(60, 80, 2), tissue=0.9, seed=1)
     (tmp_path / "fields" / "broken.tif").write_bytes(b"II*\0")
-    check = _correction.test_model(tmp_path / "fields", smoothing="edge-aware", seed=1)
+    check = _correction.check_model(tmp_path / "fields", smoothing="edge-aware", seed=1)
     before = 100 * truth.std(axis=(0, 1))
     np.testing.assert_allclose(check.table["standard_deviation_before_percent"], before, rtol=0.2)
     assert (check.table["standard_deviation_after_percent"] < before / 4).all()
@@ -645,10 +645,10 @@ def test_halves_of_fields_show_what_a_model_corrects(tmp_path):
 
 def test_noise_is_not_taken_for_illumination(tmp_path):
     """Even light and noisy pixels: what is measured is the noise that is predicted."""
-    cohort = draw_cohort(tmp_path, shape=(80, 100, 1), sizes=(4,), outliers=0, depth=0, noise=0.5, images=100)
+    cohort = draw_cohort(tmp_path, shape=(80, 100, 1), sizes=(4,), outliers=0, depth=0, difference=0, noise=0.5)
     slides = find_slides(cohort.roots)
     for sigma_px in (0, 3, 8):
-        row = _correction.test_model(slides, smoothing="edge-aware", sigma_px=sigma_px).table.iloc[0]
+        row = _correction.check_model(slides, smoothing="edge-aware", measuring_sigma_px=sigma_px).table.iloc[0]
         tilt = 100 * cohort.illumination[0].std()
         rest = np.sqrt(max(row["standard_deviation_before_percent"] ** 2 - tilt**2, 0)) if tilt else 0
         assert rest >= 0
@@ -658,8 +658,8 @@ def test_noise_is_not_taken_for_illumination(tmp_path):
 def test_wrong_tests_are_refused(tmp_path):
     slides = find_slides(draw_cohort(tmp_path, shape=(8, 10, 1), sizes=(1,), outliers=0).roots)
     with pytest.raises(ValueError, match="at least two images, one for each half; got 1"):
-        _correction.test_model(slides)
+        _correction.check_model(slides)
     with pytest.raises(ValueError, match="smoothing must be"):
-        _correction.test_model(slides, smoothing="no")
+        _correction.check_model(slides, smoothing="no")
     with pytest.raises(ValueError, match="sigma_px must be 0 or above; got -1"):
-        _correction.test_model(slides, sigma_px=-1)
+        _correction.check_model(slides, measuring_sigma_px=-1)

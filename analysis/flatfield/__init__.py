@@ -1,11 +1,10 @@
 """Flatfield: which slides share one illumination, and the model that removes it."""
 
 from analysis.flatfield._comparison import Comparison, PairComparison, compare_mean_images, compare_pair
-from analysis.flatfield._correction import Correction, ModelCheck, apply_model
-from analysis.flatfield._correction import test_model as check_model
+from analysis.flatfield._correction import Correction, ModelCheck, apply_model, check_model
 from analysis.flatfield._groups import Groups, suggest_groups
 from analysis.flatfield._meanimage import MeanImage, find_fields, make_mean_image
-from analysis.flatfield._model import FlatfieldModel, create_model, read_model
+from analysis.flatfield._model import FlatfieldModel, create_model, read_model, refuse_existing_model
 from analysis.flatfield._registry import Registration, read_model_table, register_model
 from analysis.flatfield._slides import (
     Slide,
@@ -41,6 +40,7 @@ __all__ = [
     "make_mean_image",
     "read_model",
     "read_model_table",
+    "refuse_existing_model",
     "register_model",
     "sort_slides",
     "suggest_groups",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -218,28 +218,19 @@ class _Plan:
     cancel: threading.Event | None
 
 
-class _turn:
+@contextmanager
+def _turn(store: Store | None, compute: bool, cancel: threading.Event | None) -> Iterator[None]:
     """Hold the working folder's run lock, waiting in small steps so that a cancel is heard."""
-
-    def __init__(self, store: Store | None, compute: bool, cancel: threading.Event | None):
-        self._path = store.run_lock if store is not None and compute else None
-        self._cancel = cancel
-        self._held: Any = nullcontext()
-
-    def __enter__(self) -> None:
-        while self._path is not None:
-            held = locked(self._path, timeout_s=0.5)
+    with ExitStack() as held:
+        waiting = store is not None and compute
+        while waiting:
             try:
-                held.__enter__()
+                held.enter_context(locked(store.run_lock, timeout_s=0.5))
+                waiting = False
             except TimeoutError:
-                if self._cancel is not None and self._cancel.is_set():
+                if cancel is not None and cancel.is_set():
                     raise Cancelled("Stopped while another run was busy in this working folder.") from None
-                continue
-            self._held = held
-            return
-
-    def __exit__(self, *raised: Any) -> None:
-        self._held.__exit__(*raised)
+        yield
 
 
 def _with_known_slides(slides: Slides, store: Store, meanimage_folder: str) -> Slides:
@@ -413,7 +404,7 @@ def _compute_unknown(
     # sums of a batch are held once for every block under way
     most = int(plan.memory / 2 / (2 * plan.workers + 2) / (3 * layers * 8))
     for batch in np.array_split(pairs, -(-len(pairs) // max(most, 1))):
-        sums, shift = _add_up(reader, chosen_keys, batch, store, plan)
+        sums = _add_up(reader, chosen_keys, batch, store, plan)
         good = ~np.isin(batch, list(reader.failed)).any(axis=1)
         rows, columns, _ = chosen[0].shape
         left_out = rows * columns - sums[:, 0]
@@ -436,7 +427,7 @@ def _neighbours_together(pairs: np.ndarray) -> np.ndarray:
 
 def _add_up(
     reader: BlockReader, keys: Sequence[SlideKey], pairs: np.ndarray, store: Store | None, plan: _Plan
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Run over all blocks of pixels; the sums so far are kept so that a killed run goes on from there."""
     rows, columns, layers = reader.shape
     size = _block_pixels(len(keys), layers, plan.memory)
@@ -465,7 +456,7 @@ def _add_up(
             raise error
         sums += part
         partial.save(sums, shift, blocks.index(block) + 1)
-    return sums, shift
+    return sums
 
 
 def _block_pixels(slides: int, layers: int, memory: float) -> int:

@@ -17,6 +17,7 @@ from analysis.flatfield._meanimage import find_thresholds, first_shape, list_fie
 from analysis.flatfield._model import FlatfieldModel, ImageSums, read_model, stack_slides
 from analysis.flatfield._slides import Slides
 from analysis.flatfield._smoothing import (
+    SIGMA_PX,
     Smoothing,
     check_smoothing,
     gaussian_kernel,
@@ -224,12 +225,13 @@ def _mean_or_none(values: pd.Series) -> float | None:
     return float(values.mean()) if values.notna().any() else None
 
 
-def test_model(
+def check_model(
     source: Slides | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     seed: int = 0,
     smoothing: Smoothing = "astropath",
-    sigma_px: float = 5.0,
+    smoothing_sigma_px: float = SIGMA_PX,
+    measuring_sigma_px: float = 5.0,
     exposure_time_ms: float | Sequence[float] | None = None,
     background_threshold: float | Sequence[float] | None = None,
     min_tissue: float = 0.8,
@@ -245,9 +247,9 @@ def test_model(
         Slides, whose mean images are halved; or a folder or list of fields of one kind, which are halved.
     seed
         Of the random halves.
-    smoothing
+    smoothing, smoothing_sigma_px
         As in `create_model`.
-    sigma_px
+    measuring_sigma_px
         The mean of the other half is smoothed with a Gaussian of this standard deviation before it is
         measured, so that the noise of single pixels is not taken for illumination; 0 measures the pixels
         themselves. ``noise_percent`` says what noise is left.
@@ -277,14 +279,15 @@ def test_model(
     Illumination", which reports the centre of the field on an independent half of the images. The mean of
     corrected images is the corrected mean, because the model is the same for all.
     """
-    check_smoothing(smoothing)
-    if not (np.isfinite(sigma_px) and sigma_px >= 0):
-        raise ValueError(f"sigma_px must be 0 or above; got {sigma_px}.")
+    check_smoothing(smoothing, smoothing_sigma_px)
+    if not 0 <= measuring_sigma_px < np.inf:
+        raise ValueError(f"measuring_sigma_px must be 0 or above; got {measuring_sigma_px}.")
     of_slides = isinstance(source, Slides)
     items = list(source.slides) if of_slides else list_fields(source)
     first, second = _halve(items, seed)
     settings = {
-        "seed": seed, "smoothing": smoothing, "sigma_px": sigma_px, "exposure_time_ms": exposure_time_ms,
+        "seed": seed, "smoothing": smoothing, "smoothing_sigma_px": smoothing_sigma_px,
+        "measuring_sigma_px": measuring_sigma_px, "exposure_time_ms": exposure_time_ms,
         "background_threshold": background_threshold, "min_tissue": min_tissue,
     }  # fmt: skip
     run = {"progress": progress, "cancel": cancel}
@@ -304,7 +307,7 @@ def test_model(
         groups = [f"layer {layer + 1}" for layer in range(halves[0].image_sum.shape[2])]
         names = tuple(tuple(map(str, half)) for half in (first, second))
         problems = _list_problems([stack.table for stack in stacks])
-    table = _measure(halves, groups, smoothing, sigma_px, progress, cancel)
+    table = _measure(halves, groups, (smoothing, smoothing_sigma_px), measuring_sigma_px, progress, cancel)
     return ModelCheck(table, names, settings, problems)
 
 
@@ -337,7 +340,7 @@ def _list_problems(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def _measure(
     halves: tuple[ImageSums, ImageSums],
     groups: Sequence[str],
-    smoothing: Smoothing,
+    smoothing: tuple[Smoothing, float],
     sigma_px: float,
     progress: Progress | None,
     cancel: threading.Event | None,
@@ -346,7 +349,7 @@ def _measure(
     most = [sums.images_stacked.max(axis=(0, 1)) for sums in halves]
     flatfield, _ = make_flatfield(
         model.image_sum, model.squares_sum, model.images_stacked,
-        smoothing=smoothing, overwrite=True, progress=progress, cancel=cancel,
+        smoothing=smoothing[0], smoothing_sigma_px=smoothing[1], overwrite=True, progress=progress, cancel=cancel,
     )  # fmt: skip
     rows = []
     for layer, group in enumerate(groups):

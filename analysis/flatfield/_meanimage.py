@@ -19,7 +19,7 @@ from skimage.filters import threshold_otsu
 
 from analysis.files import locked, whole_file
 from analysis.flatfield._model import FIELD_COLUMNS, METADATA_COLUMNS, ImageSums
-from analysis.flatfield._slides import SAMPLEDEF_COLUMNS, _natural
+from analysis.flatfield._slides import SAMPLEDEF_COLUMNS, natural_key
 from analysis.flatfield._smoothing import mean_and_error
 from analysis.images import read_image, write_raw
 from analysis.tables import read_table, update_table, write_table
@@ -109,7 +109,7 @@ def find_fields(folder: str | os.PathLike[str]) -> list[Path]:
     ]  # fmt: skip
     if not found:
         raise ValueError(f"{folder} must hold images ({', '.join(FIELD_ENDINGS)}); none found.")
-    return sorted(found, key=lambda path: _natural(path.name))
+    return sorted(found, key=lambda path: natural_key(path.name))
 
 
 def list_fields(fields: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:

@@ -18,8 +18,8 @@ import pandas as pd
 
 from analysis.files import locked, whole_file
 from analysis.flatfield._registry import check_version, read_model_table, registered_roots
-from analysis.flatfield._slides import Slide, Slides, _find_slide, _read_sampledef, _Unusable, make_problems
-from analysis.flatfield._smoothing import Smoothing, check_smoothing, make_flatfield
+from analysis.flatfield._slides import Slide, Slides, Unusable, find_slide, make_problems, read_sampledef
+from analysis.flatfield._smoothing import SIGMA_PX, Smoothing, check_smoothing, make_flatfield
 from analysis.images import open_raw, write_raw
 from analysis.provenance import describe_inputs, versions
 from analysis.tables import read_table, write_table
@@ -106,6 +106,7 @@ def create_model(
     out_dir: str | os.PathLike[str],
     meanimage_folder: str = "meanimage",
     smoothing: Smoothing = "astropath",
+    smoothing_sigma_px: float = SIGMA_PX,
     replace: bool = False,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
@@ -130,6 +131,8 @@ def create_model(
     smoothing
         ``"astropath"``: equal to the original; ``"edge-aware"``: without its bias at borders and at
         pixels that no image covers.
+    smoothing_sigma_px
+        Standard deviation of the Gaussian; the original's suits images of about 1000 x 1300 pixels.
     replace
         Whether a model of that version may be replaced.
     progress
@@ -151,30 +154,30 @@ def create_model(
     Notes
     -----
     With the mask stack as the number of images n, the mean is sum(n mean) / sum(n) and its squared error
-    (sum(squares) / sum(n) - mean^2) / sum(n), made positive. Both are smoothed with a Gaussian of 100 px, the
+    (sum(squares) / sum(n) - mean^2) / sum(n), made positive. Both are smoothed with a Gaussian, the
     variance with the squared kernel, and divided by the mean of the layer weighted with the inverse variance. A
     layer in which nothing is stacked is 1. Source: BatchFlatfieldCohort of AstroPathPipeline,
     https://github.com/AstroPathJHU/AstroPathPipeline.
     """
-    check_version(version)
-    check_smoothing(smoothing)
+    check_smoothing(smoothing, smoothing_sigma_px)
+    refuse_existing_model(version, out_dir=out_dir, replace=replace)
     paths = _model_paths(Path(out_dir), version)
-    _refuse_existing(paths["flatfield"], replace)
     slides = find_registered_slides(version, roots=roots, model_table=model_table, meanimage_folder=meanimage_folder)
     sums = stack_slides(slides, progress=progress, cancel=cancel)
     flatfield, uncertainty = make_flatfield(
         sums.image_sum, sums.squares_sum, sums.images_stacked,
-        smoothing=smoothing, overwrite=True, progress=progress, cancel=cancel,
+        smoothing=smoothing, smoothing_sigma_px=smoothing_sigma_px, overwrite=True, progress=progress, cancel=cancel,
     )  # fmt: skip
     groups = slides.slides[0].filter_groups
     table = _describe_layers(flatfield, uncertainty, sums, groups)
     settings = {
         "version": version, "roots": [str(root) for root in _as_roots(roots)], "model_table": str(model_table),
-        "out_dir": str(out_dir), "meanimage_folder": meanimage_folder, "smoothing": smoothing, "replace": replace,
+        "out_dir": str(out_dir), "meanimage_folder": meanimage_folder, "smoothing": smoothing,
+        "smoothing_sigma_px": smoothing_sigma_px, "replace": replace,
     }  # fmt: skip
     model = FlatfieldModel(version, flatfield, uncertainty, sums.images_stacked, slides, table, settings, paths)
     with locked(paths["flatfield"]):
-        _refuse_existing(paths["flatfield"], replace)
+        refuse_existing_model(version, out_dir=out_dir, replace=replace)
         _write_model(model)
     return model
 
@@ -196,7 +199,12 @@ def _model_paths(out_dir: Path, version: str) -> dict[str, Path]:
     }
 
 
-def _refuse_existing(path: Path, replace: bool) -> None:
+def refuse_existing_model(version: str, *, out_dir: str | os.PathLike[str], replace: bool) -> None:
+    """Raise a ValueError when a version's tag is no tag, or its model exists and may not be replaced.
+
+    Call it before `register_model` so that nothing is registered whose model cannot be made.
+    """
+    path = _model_paths(Path(out_dir), check_version(version))["flatfield"]
     if path.exists() and not replace:
         raise ValueError(f"{path} must not exist yet; it does. Choose another version, or set replace=True.")
 
@@ -262,8 +270,8 @@ def _list_roots(roots: Sequence[Path]) -> tuple[_Listed, list[str]]:
     listed, unreadable = {}, []
     for root in roots:
         try:
-            listed[root] = {row["SlideID"]: row for row in _read_sampledef(root)}
-        except _Unusable as error:
+            listed[root] = {row["SlideID"]: row for row in read_sampledef(root)}
+        except Unusable as error:
             file, expected, what, _ = error.args
             unreadable.append(f"{file}: expected {expected}, found {what}")
     return listed, unreadable
@@ -301,8 +309,8 @@ def _decide(row: _Row, count: int, listed: _Listed, origins: Sequence[Path]) -> 
 
 def _find_usable(root: Path, definition: dict[str, Any], meanimage_folder: str) -> Slide:
     try:
-        slide = _find_slide(root, definition, meanimage_folder)
-    except _Unusable as error:
+        slide = find_slide(root, definition, meanimage_folder)
+    except Unusable as error:
         file, expected, what, reason = error.args
         raise ValueError(f"{reason}: {file}: expected {expected}, found {what}") from None
     open_raw(slide.sum_images_squared, slide.shape, "<f8")

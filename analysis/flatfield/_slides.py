@@ -140,7 +140,7 @@ class Slides:
         return replace(self, slides=kept, settings={**self.settings, "sample_regex": sample_regex})
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """Why a slide or a root cannot be used: file, expected, found, reason."""
 
     def __init__(self, file: Path, expected: str, found: str, reason: str):
@@ -180,42 +180,42 @@ def find_slides(
     found, problems = [], []
     for root in dict.fromkeys(Path(root).expanduser().resolve() for root in roots):
         try:
-            rows = _read_sampledef(root)
-        except _Unusable as reason:
+            rows = read_sampledef(root)
+        except Unusable as reason:
             problems.append(("", str(root), *map(str, reason.args)))
             continue
         for row in rows:
             try:
-                found.append(_find_slide(root, row, meanimage_folder))
-            except _Unusable as reason:
+                found.append(find_slide(root, row, meanimage_folder))
+            except Unusable as reason:
                 problems.append((row["SlideID"], str(root), *map(str, reason.args)))
     return Slides(tuple(found), make_problems(problems), {"meanimage_folder": meanimage_folder})
 
 
-def _read_sampledef(root: Path) -> list[dict[str, Any]]:
+def read_sampledef(root: Path) -> list[dict[str, Any]]:
     path = root / "sampledef.csv"
     needed = ("SlideID", "Project", "Cohort", "BatchID")
     try:
         table = read_table(path, columns=needed, integers=("Project", "Cohort", "BatchID"))
     except OSError as error:
         where = path if os.path.isdir(root) else root
-        raise _Unusable(where, "a folder with a table of its slides", error.strerror, "cannot be read") from None
+        raise Unusable(where, "a folder with a table of its slides", error.strerror, "cannot be read") from None
     except ValueError as error:
-        raise _Unusable(path, f"the columns {', '.join(SAMPLEDEF_COLUMNS)}", str(error), "wrong table") from None
+        raise Unusable(path, f"the columns {', '.join(SAMPLEDEF_COLUMNS)}", str(error), "wrong table") from None
     if table.empty:
-        raise _Unusable(path, "one line for each slide", "no lines", "empty table")
+        raise Unusable(path, "one line for each slide", "no lines", "empty table")
     return table.drop_duplicates("SlideID").to_dict("records")
 
 
-def _find_slide(root: Path, row: dict[str, Any], meanimage_folder: str) -> Slide:
+def find_slide(root: Path, row: dict[str, Any], meanimage_folder: str) -> Slide:
     slide_id = row["SlideID"]
     if not slide_id or slide_id in (".", "..") or any(sign in slide_id for sign in "/\\\0"):
-        raise _Unusable(root / "sampledef.csv", "a SlideID that names a folder", repr(slide_id), "not a slide ID")
+        raise Unusable(root / "sampledef.csv", "a SlideID that names a folder", repr(slide_id), "not a slide ID")
     if str(row.get("isGood", "1")).strip() == "0":
-        raise _Unusable(root / "sampledef.csv", "isGood 1", "isGood 0", "marked as not good")
+        raise Unusable(root / "sampledef.csv", "isGood 1", "isGood 0", "marked as not good")
     folder = root / slide_id
     if not os.path.isdir(folder):
-        raise _Unusable(folder, "the slide's folder", "nothing", "missing")
+        raise Unusable(folder, "the slide's folder", "nothing", "missing")
     shape = _read_shape(_first_that_exists(folder, slide_id, "Parameters"))
     groups = _read_filter_groups(_first_that_exists(folder, slide_id, "Full"), shape[2])
     meanimage_dir = folder / "im3" / meanimage_folder
@@ -236,11 +236,11 @@ def _read_xml(path: Path) -> etree._Element:
     try:
         tree = etree.fromstring(path.read_bytes())
     except OSError as error:
-        raise _Unusable(path, "an XML file", error.strerror or str(error), "cannot be read") from None
+        raise Unusable(path, "an XML file", error.strerror or str(error), "cannot be read") from None
     except etree.XMLSyntaxError as error:
-        raise _Unusable(path, "an XML file", str(error), "unreadable XML") from None
+        raise Unusable(path, "an XML file", str(error), "unreadable XML") from None
     if tree.getroottree().docinfo.doctype:
-        raise _Unusable(path, "XML without a DOCTYPE", "a DOCTYPE", "refused: entities could fill the memory")
+        raise Unusable(path, "XML without a DOCTYPE", "a DOCTYPE", "refused: entities could fill the memory")
     return tree
 
 
@@ -248,10 +248,10 @@ def _read_shape(path: Path) -> tuple[int, int, int]:
     text = next((e.text or "" for e in _read_xml(path).iter("{*}D") if e.get("name") == "Shape"), None)
     expected = 'an entry "Shape" with width, height and layers'
     if text is None:
-        raise _Unusable(path, expected, "no such entry", "no image shape")
+        raise Unusable(path, expected, "no such entry", "no image shape")
     numbers = text.split()
     if len(numbers) != 3 or not all(n.isascii() and n.isdigit() and 0 < int(n) < 2**31 for n in numbers):
-        raise _Unusable(path, expected, repr(text[:60]), "no image shape")
+        raise Unusable(path, expected, repr(text[:60]), "no image shape")
     width, height, layers = map(int, numbers)
     return height, width, layers
 
@@ -263,7 +263,7 @@ def _read_filter_groups(path: Path, layers: int) -> tuple[str, ...]:
     filters = [(e.text or "").strip() for e in entries if e.get("name") == "ExcitationFilterName"]
     if len(filters) != layers or len(wavelengths) != layers:
         found = f"{len(wavelengths)} wavelengths and {len(filters)} filters"
-        raise _Unusable(path, f"a wavelength and an excitation filter for each of {layers} layers", found, "no filters")
+        raise Unusable(path, f"a wavelength and an excitation filter for each of {layers} layers", found, "no filters")
     return tuple(
         _filter_group(name, values, path, number)
         for number, (name, values) in enumerate(zip(filters, wavelengths, strict=True), start=1)
@@ -278,7 +278,7 @@ def _filter_group(name: str, wavelengths_nm: list[str], path: Path, layer: int) 
         first, *_ = map(float, wavelengths_nm)
     except ValueError:
         found = " ".join(wavelengths_nm)[:60] or "nothing"
-        raise _Unusable(path, f"the wavelength of layer {layer} in nm", found, "no wavelength") from None
+        raise Unusable(path, f"the wavelength of layer {layer} in nm", found, "no wavelength") from None
     return above if first >= limit_nm else below
 
 
@@ -289,9 +289,9 @@ def _check_size(path: Path, shape: tuple[int, int, int]) -> None:
         size = path.stat().st_size
         os.close(os.open(path, os.O_RDONLY))
     except OSError as error:
-        raise _Unusable(path, words, error.strerror or str(error), "cannot be read") from None
+        raise Unusable(path, words, error.strerror or str(error), "cannot be read") from None
     if size != expected:
-        raise _Unusable(path, words, f"{size} bytes", "truncated" if size < expected else "wrong size")
+        raise Unusable(path, words, f"{size} bytes", "truncated" if size < expected else "wrong size")
 
 
 def with_common_shape(found: Sequence[Slide]) -> tuple[list[Slide], list[tuple[str, ...]]]:
@@ -391,12 +391,12 @@ def sort_slides(slides: Slides, sort_by: SortBy = "project-cohort-batch") -> np.
     def place(index: int) -> tuple:
         slide = slides.slides[index]
         group = (slide.project, slide.cohort, slide.batch) if by_group else ()
-        return (*group, _natural(slide.slide_id), str(slide.root_dir))
+        return (*group, natural_key(slide.slide_id), str(slide.root_dir))
 
     return np.array(sorted(range(len(slides)), key=place), dtype=int)
 
 
-def _natural(name: str) -> tuple:
+def natural_key(name: str) -> tuple:
     parts = re.split(r"([0-9]+)", name)
     return tuple((1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts)
 

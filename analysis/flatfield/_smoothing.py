@@ -20,8 +20,10 @@ _PIXELS_PER_TERM = 50
 _LEAST_WEIGHT = 1e-6
 
 
-def check_smoothing(smoothing: str) -> None:
-    """Raise a ValueError unless the name is one of `Smoothing`."""
+def check_smoothing(smoothing: str, sigma_px: float) -> None:
+    """Raise a ValueError unless the name is one of `Smoothing` and the width a number above 0."""
+    if not 0 < sigma_px < np.inf:
+        raise ValueError(f"smoothing_sigma_px must be a number above 0; got {sigma_px}.")
     if smoothing not in get_args(Smoothing):
         raise ValueError(f"smoothing must be {' or '.join(map(repr, get_args(Smoothing)))}; got {smoothing!r}.")
 
@@ -198,13 +200,14 @@ def make_flatfield(
     images_stacked: np.ndarray,
     *,
     smoothing: Smoothing = "astropath",
+    smoothing_sigma_px: float = SIGMA_PX,
     overwrite: bool = False,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the flatfield model of a stack of images and its uncertainty.
 
-    In every layer the mean is smoothed with a Gaussian of 100 px and divided by its own mean, weighted
+    In every layer the mean is smoothed with a Gaussian and divided by its own mean, weighted
     with the inverse variance.
 
     Parameters
@@ -216,6 +219,8 @@ def make_flatfield(
     smoothing
         ``"astropath"``: equal to the original (`smooth_astropath`); ``"edge-aware"``: without its bias
         at borders and at pixels without an image (`smooth_edge_aware`).
+    smoothing_sigma_px
+        Standard deviation of the Gaussian.
     overwrite
         Put the results into ``image_sum`` and ``squares_sum``, which saves two arrays.
     progress
@@ -241,7 +246,7 @@ def make_flatfield(
     >>> bool(np.allclose(flatfield, 1))
     True
     """
-    check_smoothing(smoothing)
+    check_smoothing(smoothing, smoothing_sigma_px)
     if not image_sum.shape == squares_sum.shape == images_stacked.shape or image_sum.ndim != 3:
         shapes = f"{image_sum.shape}, {squares_sum.shape} and {images_stacked.shape}"
         raise ValueError(f"The sums and the number of images must have one shape of three axes; got {shapes}.")
@@ -251,7 +256,7 @@ def make_flatfield(
         if cancel is not None and cancel.is_set():
             raise Cancelled(f"Stopped after {layer} of {layers} layers.")
         parts = image_sum[..., layer], squares_sum[..., layer], images_stacked[..., layer]
-        flatfield[..., layer], uncertainty[..., layer] = _make_layer(*parts, smoothing)
+        flatfield[..., layer], uncertainty[..., layer] = _make_layer(*parts, smoothing, smoothing_sigma_px)
         if progress is not None:
             progress(layer + 1, layers, "smoothing layers")
     return flatfield, uncertainty
@@ -281,7 +286,11 @@ def mean_and_error(
 
 
 def _make_layer(
-    image_sum: np.ndarray, squares_sum: np.ndarray, images_stacked: np.ndarray, smoothing: Smoothing
+    image_sum: np.ndarray,
+    squares_sum: np.ndarray,
+    images_stacked: np.ndarray,
+    smoothing: Smoothing,
+    sigma_px: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     ones = np.ones(image_sum.shape)
     covered = images_stacked > 0
@@ -289,10 +298,10 @@ def _make_layer(
         return ones, ones
     mean, standard_error = mean_and_error(image_sum, squares_sum, images_stacked)
     if smoothing == "astropath":
-        smoothed, uncertainty = smooth_astropath(mean, standard_error)
+        smoothed, uncertainty = smooth_astropath(mean, standard_error, sigma_px=sigma_px)
         counted = np.ones(mean.shape, dtype=bool)
     else:
-        smoothed, uncertainty = smooth_edge_aware(mean, standard_error, covered)
+        smoothed, uncertainty = smooth_edge_aware(mean, standard_error, covered, sigma_px=sigma_px)
         counted = covered
     weights = np.divide(1, uncertainty**2, out=np.zeros(mean.shape), where=counted & (uncertainty > 0))
     if not weights.any():

@@ -40,15 +40,20 @@ for _name, _module, _help in (
     app.command(f"dashboards.support.{_module}:app", name=_name, help=_help)
 
 
-def run(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
-    """Run a command line and return its exit code.
+def main(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
+    """Run ``graticule``.
 
     Parameters
     ----------
     tokens
         The words after the command's name; those of the process when None.
     command
-        ``graticule`` or another name of one of its commands.
+        ``graticule``, or another name of one of its commands.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 some inputs failed, 2 wrong use, 130 stopped.
     """
     try:
         return command(sys.argv[1:] if tokens is None else list(tokens)) or DONE
@@ -57,16 +62,22 @@ def run(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
         return WRONG_USE
 
 
-def main() -> None:
-    """Run ``graticule`` and leave with its exit code."""
-    sys.exit(run())
+def meanimagecomparison(tokens: Sequence[str] | None = None) -> int:
+    """Run ``graticule flatfield compare`` under its second name.
 
+    Parameters
+    ----------
+    tokens
+        As in `main`.
 
-def meanimagecomparison() -> None:
-    """Run ``graticule flatfield compare`` under its second name."""
+    Returns
+    -------
+    int
+        The exit code.
+    """
     from dashboards.support.flatfield_command import compare
 
-    command = App(
-        name="meanimagecomparison", default_command=compare, config=settings_of_file, help=compare.__doc__, **_HOW
+    name = "meanimagecomparison"
+    return main(
+        tokens, command=App(name, default_command=compare, config=settings_of_file, help=compare.__doc__, **_HOW)
     )
-    sys.exit(run(command=command))

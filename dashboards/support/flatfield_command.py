@@ -35,7 +35,7 @@ from analysis.flatfield._slides import SortBy
 from analysis.tables import write_table
 from dashboards.support.acts import Outcome, Run, act, problem_lines, sentence, typed_line
 from dashboards.support.figures import diverging_colours, save_matrix, save_model_figures
-from dashboards.support.options import comma_separated, settings_of_file
+from dashboards.support.options import comma_separated, options_for, settings_of_file
 
 MODEL_TABLE = "AstroPathFlatfieldModels.csv"
 WORKING_DIR = Path("meanimagecomparison")
@@ -106,7 +106,7 @@ def compare(
         Folder of the model; the working folder when not given.
     """
     diverging_colours(bounds)
-    how_to_compare, how_to_model = _divided(options)
+    how_to_compare, how_to_model = options_for(compare_mean_images, options), options_for(create_model, options)
     if flatw:
         how_to_compare["meanimage_folder"] = "meanimage_from_fw_files"
     folder = Path(how_to_compare["working_dir"])
@@ -128,18 +128,12 @@ def compare(
             summary["registered"] = registered.summary()
             files.append(model_table)
             if not skip_creation:
-                folder_name = how_to_compare["meanimage_folder"]
-                how = {"roots": roots, "model_table": model_table, "out_dir": out_dir, "meanimage_folder": folder_name}
-                created, summary["model"] = _create(store_as, run, **how, **how_to_model)
+                how_to_model |= {"roots": roots, "model_table": model_table, "out_dir": out_dir}
+                how_to_model["meanimage_folder"] = how_to_compare["meanimage_folder"]
+                created, summary["model"] = _create(store_as, run, **how_to_model)
                 files += created
         _log_outcome(summary, files, comparison.problems)
     return Outcome(summary, files, comparison.problems)
-
-
-def _divided(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of the comparison, and those of the model."""
-    of_model = {name: options.pop(name) for name in ("smoothing", "replace")}
-    return options, of_model
 
 
 def _check_new_model(version: str, out_dir: Path, *, may_exist: bool) -> None:
@@ -275,11 +269,10 @@ def groups(run: Run, roots: Roots, **options: Any) -> Outcome:
     roots
         Folders with sampledef.csv.
     """
-    how_to_group = {name: options.pop(name) for name in ("layers", "threshold")}
     folder = Path(options["working_dir"])
-    comparison = compare_mean_images(roots, **options, **run.keywords)
+    comparison = compare_mean_images(roots, **options_for(compare_mean_images, options), **run.keywords)
     _arrange(comparison.slides, "order", ())
-    suggested = suggest_groups(comparison, **how_to_group)
+    suggested = suggest_groups(comparison, **options_for(suggest_groups, options))
     table = write_table(suggested.table, folder / "meanimage_comparison_groups.csv")
     return Outcome(suggested.summary(), [table], comparison.problems, suggested.table)
 
@@ -446,12 +439,11 @@ def report(
     from dashboards.support.flatfield_report import write_flatfield_report
 
     diverging_colours(bounds)
-    how_to_group = {name: options.pop(name) for name in ("layers", "threshold")}
     shown = read_model(model) if model is not None else None
     output = output or Path(options["working_dir"]) / REPORT
-    comparison = compare_mean_images(roots, **options, **run.keywords)
+    comparison = compare_mean_images(roots, **options_for(compare_mean_images, options), **run.keywords)
     _arrange(comparison.slides, sort_by, lines_after)
-    suggested = suggest_groups(comparison, **how_to_group)
+    suggested = suggest_groups(comparison, **options_for(suggest_groups, options))
     how_to_show = {"bounds": bounds, "sort_by": sort_by, "lines_after": lines_after}
     write_flatfield_report(output, comparison, groups=suggested, model=shown, **how_to_show)
     return Outcome(comparison.summary(), [output], comparison.problems)

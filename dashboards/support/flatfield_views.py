@@ -65,6 +65,7 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
             pmui.Select.from_param(p.members, **wide),
             pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide),
             pmui.Select.from_param(p.smoothing, **wide),
+            pmui.FloatInput.from_param(p.smoothing_sigma_px, **wide),
             pmui.Checkbox.from_param(p.skip_creation, **wide),
             pmui.Checkbox.from_param(p.replace, **wide),
             *_register(dashboard),
@@ -385,7 +386,8 @@ def _model_tab(dashboard: Any) -> pn.viewable.Viewable:
     chooser = pmui.Select(label="Version", options=[], width=260)
     test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
     panes, title = [_pane(min_height=240) for _ in range(3)], words("", variant="h6", margin=0)
-    layers, check, verdict = pn.Column(sizing_mode="stretch_width"), pn.Column(sizing_mode="stretch_width"), words("", margin=(4, 0))
+    layers, check = pn.Column(sizing_mode="stretch_width"), pn.Column(sizing_mode="stretch_width")
+    verdict = words("", margin=(4, 0))
     pictures = pmui.Column(
         title,
         pn.Row(*panes, sizing_mode="stretch_width"),

@@ -73,6 +73,12 @@ def options_of(
     ]
 
 
+def options_for(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options that are keyword arguments of a function."""
+    arguments = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in arguments}
+
+
 def help_of(function: Callable[..., Any]) -> dict[str, str]:
     """Return what a docstring says of each argument, as plain words."""
     parsed = docstring_parser.parse(inspect.getdoc(function) or "", docstring_parser.DocstringStyle.NUMPYDOC)
