@@ -24,6 +24,8 @@ def find_browser() -> str | None:
 
 
 def pytest_collection_modifyitems(items):
+    # the browser's driver keeps an event loop running in this thread, which asyncio.run of other tests does not bear
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if find_browser() or os.environ.get("GRATICULE_BROWSER_REQUIRED"):
         return
     for item in items:

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.browser
 HTML_NAME = "M1_3<img src=x onerror=window.hit=1>"
 DASHBOARDS = Path(__file__).parents[1] / "dashboards"
 MODELS = "Bokeh.documents.flatMap(one => [...one._all_models.values()])"
-BOUNDS = f"{MODELS}.filter(m => m.type == 'LinearColorMapper').map(m => [m.low, m.high])[0]"
+MATRIX = f"{MODELS}.find(m => m.type == 'Figure' && m.title?.text?.match(/^average|^Average/))"
+BOUNDS = f"{MATRIX}?.renderers.map(r => r.glyph.color_mapper).filter(m => m).map(m => [m.low, m.high])[0]"
 
 
 def name_with_html(root):
@@ -87,6 +88,7 @@ def opened(page, server):
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: outside.append(request.url))
     page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_default_timeout(15_000)
 
     def go(path="/flatfield"):
         page.goto(server.address + path)

@@ -172,16 +172,53 @@ def _register(dashboard: Any) -> list[pn.viewable.Viewable]:
 
 def build_main(dashboard: Any) -> pn.viewable.Viewable:
     """Return the tabs of the flatfield page below its status line."""
-    tabs = pmui.Tabs(
-        ("Comparison", _comparison_tab(dashboard)),
-        ("Groups", _groups_tab(dashboard)),
-        ("Model", _model_tab(dashboard)),
-        ("Table", _table_tab(dashboard)),
-        ("Python and shell", _code_tab(dashboard)),
-        ("Log", _log_tab(dashboard)),
-        sizing_mode="stretch_width",
-    )
+    tabs = pmui.Tabs(sizing_mode="stretch_width")
+    content = {
+        "Comparison": _comparison_tab,
+        "Groups": _groups_tab,
+        "Model": _model_tab,
+        "Table": _table_tab,
+        "Python and shell": _code_tab,
+        "Log": _log_tab,
+    }
+    tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
     return pmui.Column(_problems_banner(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
+
+
+class Shown:
+    """One tab: what draws on it waits until a person looks at it.
+
+    A plot that changes on a tab never opened fails in the browser, and drawing what nobody sees costs time.
+    """
+
+    def __init__(self, tabs: pmui.Tabs, place: int):
+        self._tabs, self._place = tabs, place
+        self._waiting: dict[Callable[..., None], None] = {}
+        tabs.param.watch(self._catch_up, "active")
+
+    def __call__(self, draw: Callable[..., None]) -> Callable[..., None]:
+        """Return a callback that draws now, or when the tab is opened."""
+
+        def drawn_or_waiting(*_: Any) -> None:
+            if self._tabs.active == self._place:
+                draw()
+            else:
+                self._waiting[draw] = None
+
+        return drawn_or_waiting
+
+    def _catch_up(self, *_: Any) -> None:
+        if self._tabs.active == self._place:
+            waiting, self._waiting = self._waiting, {}
+            for draw in waiting:
+                draw()
+
+
+def _live(draw: Callable[[], Any], dashboard: Any, on: list[str], shown: Shown) -> hv.DynamicMap:
+    """A picture that is drawn again in place, so that the zoom stays, when one of some parameters changes."""
+    pipe = hv.streams.Pipe(data=0)
+    dashboard.param.watch(shown(lambda: pipe.send(pipe.data + 1)), on)
+    return hv.DynamicMap(lambda data: draw(), streams=[pipe])
 
 
 def _pane(element: Any = None, **options: Any) -> pn.pane.HoloViews:
@@ -200,6 +237,10 @@ def _either(dashboard: Any, on: list[str], shown: Callable[[], bool], content: A
     dashboard.param.watch(refresh, on)
     refresh()
     return place
+
+
+def _has_groups(dashboard: Any) -> bool:
+    return dashboard.groups is not None and len(dashboard.groups.names) > 1
 
 
 def _has_slides(dashboard: Any) -> bool:
@@ -233,10 +274,10 @@ def _no_slides(dashboard: Any) -> pn.viewable.Viewable:
     )
 
 
-def _comparison_tab(dashboard: Any) -> pn.viewable.Viewable:
+def _comparison_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     content = pn.GridBox(
-        card(_matrix_pane(dashboard)),
-        card(_pair_view(dashboard)),
+        card(_matrix_pane(dashboard, shown)),
+        card(_pair_view(dashboard, shown)),
         ncols=2,
         sizing_mode="stretch_width",
         styles={"gap": "12px", "grid-template-columns": "minmax(0, 12fr) minmax(0, 10fr)"},
@@ -245,8 +286,8 @@ def _comparison_tab(dashboard: Any) -> pn.viewable.Viewable:
     return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
 
 
-def _matrix_pane(dashboard: Any) -> pn.pane.HoloViews:
-    matrix = hv.DynamicMap(lambda **_: draw_matrix(dashboard), streams=[hv.streams.Params(dashboard, _MATRIX_INPUTS)])
+def _matrix_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:
+    matrix = _live(lambda: draw_matrix(dashboard), dashboard, _MATRIX_INPUTS, shown)
     tap = hv.streams.Tap(source=matrix)
 
     def tapped(x: float | None, y: float | None) -> None:
@@ -295,7 +336,7 @@ def name_layers(dashboard: Any) -> str:
     return f"Average over {dashboard.layers}, layers {chosen[0]} to {chosen[-1]}"
 
 
-def _pair_view(dashboard: Any) -> pn.viewable.Viewable:
+def _pair_view(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     title, sentence = words("", variant="h6", margin=0), words("", muted=True)
     images = [_pane(min_height=150) for _ in range(3)]
     histogram, layers = _pane(), _pane()
@@ -323,7 +364,7 @@ def _pair_view(dashboard: Any) -> pn.viewable.Viewable:
         histogram.object = plot_pair_histogram(pair)
         layers.object = plot_over_layers(over_layers, slides.slides[0].filter_groups, pair.layer)
 
-    dashboard.param.watch(refresh, "pair")
+    dashboard.param.watch(shown(refresh), "pair")
     refresh()
     hint = empty_state("Choose a pair", "Click a cell of the matrix to see both mean images and where they differ.")
     return _either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint)
@@ -332,11 +373,9 @@ def _pair_view(dashboard: Any) -> pn.viewable.Viewable:
 # ---- groups ----------------------------------------------------------------------------------------------
 
 
-def _groups_tab(dashboard: Any) -> pn.viewable.Viewable:
+def _groups_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     sentence = words("", variant="body1", margin=(4, 4))
-    ordered = hv.DynamicMap(
-        lambda **_: _draw_ordered(dashboard), streams=[hv.streams.Params(dashboard, ["groups", "bounds"])]
-    )
+    ordered = _live(lambda: _draw_ordered(dashboard), dashboard, ["groups", "bounds"], shown)
     tree, table = _pane(), pn.Column(sizing_mode="stretch_width")
     content = pmui.Column(
         sentence,
@@ -360,11 +399,10 @@ def _groups_tab(dashboard: Any) -> pn.viewable.Viewable:
         tree.object = plot_dendrogram(groups)
         _show_table(table, groups.table)
 
-    dashboard.param.watch(refresh, "groups")
-    refresh()
+    dashboard.param.watch(shown(refresh), "groups")
+    shown(refresh)()
     enough = empty_state("No groups yet", "At least two slides must be compared.")
-    shown = lambda: dashboard.groups is not None and len(dashboard.groups.names) > 1  # noqa: E731
-    return _either(dashboard, ["groups"], shown, content, enough)
+    return _either(dashboard, ["groups"], lambda: _has_groups(dashboard), content, enough)
 
 
 def _draw_ordered(dashboard: Any) -> hv.Image:
@@ -382,7 +420,7 @@ def _draw_ordered(dashboard: Any) -> hv.Image:
 # ---- model -----------------------------------------------------------------------------------------------
 
 
-def _model_tab(dashboard: Any) -> pn.viewable.Viewable:
+def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     chooser = pmui.Select(label="Version", options=[], width=260)
     test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
     panes, title = [_pane(min_height=240) for _ in range(3)], words("", variant="h6", margin=0)
@@ -424,7 +462,7 @@ def _model_tab(dashboard: Any) -> pn.viewable.Viewable:
     chooser.param.watch(lambda event: _choose_version(dashboard, event.new), "value")
     test.on_click(lambda _: start(dashboard.test))
     dashboard.param.watch(list_versions, "versions")
-    dashboard.param.watch(show, ["model", "layer"])
+    dashboard.param.watch(shown(show), ["model", "layer"])
     dashboard.param.watch(show_check, "check")
     list_versions()
     show()
@@ -507,7 +545,7 @@ def pairs_table(dashboard: Any) -> pd.DataFrame:
     )
 
 
-def _table_tab(dashboard: Any) -> pn.viewable.Viewable:
+def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     table = pn.Column(sizing_mode="stretch_width")
     title = words("", variant="body1", margin=(4, 4))
 
@@ -519,8 +557,8 @@ def _table_tab(dashboard: Any) -> pn.viewable.Viewable:
     def as_file(frame: Callable[[], pd.DataFrame]) -> Callable[[], io.BytesIO]:
         return lambda: io.BytesIO(table_text(frame()).encode("utf-8"))
 
-    dashboard.param.watch(refresh, ["result", "layers", "groups"])
-    refresh()
+    dashboard.param.watch(shown(refresh), ["result", "layers", "groups"])
+    shown(refresh)()
     downloads = pmui.Row(
         pmui.FileDownload(
             callback=as_file(lambda: dashboard.result.table),
@@ -545,7 +583,7 @@ def _table_tab(dashboard: Any) -> pn.viewable.Viewable:
     return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
 
 
-def _code_tab(dashboard: Any) -> pn.viewable.Viewable:
+def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     python, shell = code_box("Python", ""), code_box("Shell", "")
 
     def refresh(*_: Any) -> None:
@@ -566,7 +604,7 @@ def _code_tab(dashboard: Any) -> pn.viewable.Viewable:
     )
 
 
-def _log_tab(dashboard: Any) -> pn.viewable.Viewable:
+def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     lines, problems = words("", margin=(4, 0)), pn.Column(sizing_mode="stretch_width")
 
     def refresh(*_: Any) -> None:
