@@ -159,7 +159,7 @@ def test_every_tab_opens(opened, width):
     page.set_viewport_size({"width": width, "height": 800 if width == 1280 else 1080})
     wait_for_matrix(page)
     for name, shown in (
-        ("Groups", "group 1 has"),
+        ("Groups", "Group 1 has"),
         ("Model", "Test on halves of the slides"),
         ("Table", "one row a pair"),
         ("Python and shell", "The same numbers without this page."),

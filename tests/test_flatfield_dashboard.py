@@ -75,7 +75,7 @@ def test_a_wrong_pattern_keeps_the_last_good_result(dashboard):
 
 def test_groups_follow_the_threshold(dashboard):
     assert dashboard.groups.table.equals(suggest_groups(dashboard.result, threshold=0.05).table)
-    assert "group 1 has 3 slides" in groups_sentence(dashboard.groups)
+    assert "Group 1 has 3 slides" in groups_sentence(dashboard.groups)
     dashboard.threshold = 0.5
     assert dashboard.groups.threshold == 0.5
     dashboard.members = dashboard.param.members.objects[1]
@@ -152,6 +152,7 @@ def test_example_and_nothing(tmp_path):
 
 
 def test_builds_as_a_plain_layout(dashboard):
+    assert dashboard.sidebar() and dashboard.main() is not None
     from panel.tests.util import serve_and_request
 
     assert serve_and_request(dashboard).status_code == 200

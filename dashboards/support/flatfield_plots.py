@@ -88,13 +88,15 @@ def _frame(height_by_width):
 
     def hook(plot, element):
         figure = plot.state
-        if "framed" in figure.tags:
+        args = {"figure": figure, "height_by_width": height_by_width}
+        fit = plot.handles.get("fit")
+        if fit is not None:
+            fit.args = args
             return
-        figure.tags = [*figure.tags, "framed"]
         for zoom in figure.select({"type": BoxZoomTool}):
             zoom.match_aspect = True
-        fit = CustomJS(
-            args={"figure": figure, "height_by_width": height_by_width},
+        fit = plot.handles["fit"] = CustomJS(
+            args=args,
             code="""
             const frame = Math.round(figure.inner_width * height_by_width)
             const wanted = frame + figure.outer_height - figure.inner_height
@@ -166,19 +168,19 @@ def _names_on_hover(names, fields):
     return hook
 
 
-def _whole_matrix(count):
-    """Hook: show the whole matrix when the number of slides has changed, and keep the zoom when it has not.
+def _limits(x, y):
+    """Hook: show a picture whole when its limits have changed, and keep the zoom when they have not.
 
     HoloViews takes `xlim` and `ylim` from the first frame only.
     """
 
     def hook(plot, element):
-        figure = plot.state
-        before = [tag for tag in figure.tags if str(tag).startswith("slides:")]
-        if before and before != [f"slides:{count}"]:
-            for plotted in (figure.x_range, figure.y_range):
-                plotted.update(start=0, end=count, reset_start=0, reset_end=count)
-        figure.tags = [*(tag for tag in figure.tags if tag not in before), f"slides:{count}"]
+        before = plot.handles.get("limits")
+        plot.handles["limits"] = (x, y)
+        if before in (None, (x, y)):
+            return
+        for plotted, (start, end) in ((plot.state.x_range, x), (plot.state.y_range, y)):
+            plotted.update(start=start, end=end, reset_start=start, reset_end=end)
 
     return hook
 
@@ -333,7 +335,7 @@ def plot_matrix(
             plain,
             _thin_labels,
             _frame(1),
-            _whole_matrix(count),
+            _limits((0, count), (0, count)),
             _marks(lines, chosen, count),
             _names_on_hover(names, fields),
         ],
@@ -419,6 +421,7 @@ def plot_dendrogram(groups, *, names: list[str] | None = None, title: str = "") 
         ylabel="",
         xlim=(0, reach),
         ylim=(0, count),
+        hooks=[_limits((0, reach), (0, count))],
         responsive=True,
         height=520,
         fontsize={"title": 10, "xticks": 8, "yticks": 8, "xlabel": 9},
@@ -505,9 +508,15 @@ def _image(image, label, limits, *, digits=4):
         hooks=[
             plain,
             _frame(image.shape[0] / image.shape[1]),
+            _limits((0, image.shape[1]), (0, image.shape[0])),
             _pixel_hover(image.shape[0], step, label, digits),
         ],
     )
+
+
+def no_image() -> hv.Image:
+    """Return a picture of nothing, which keeps a place for one."""
+    return _image(np.full((3, 4), np.nan), "value", (0.0, 1.0)).opts(title=" ")
 
 
 def _pixel_hover(height_px, step, label, digits):
@@ -593,16 +602,20 @@ def plot_pair_histogram(pair) -> hv.Overlay:
     )
     curve = hv.Curve((places, normal), "Δ/σ", "density", label="unit normal").opts(color=CURVE, line_width=1.8)
     reach = float(min(8, max(5, np.abs(edges).max())))
+    top = float(max(0.42, density.max(initial=0) * 1.05))
     return (bars * curve).opts(
         responsive=True,
         height=190,
         xlim=(-reach, reach),
-        ylim=(0, float(max(0.42, density.max(initial=0) * 1.05))),
+        ylim=(0, top),
+        hooks=[_limits((-reach, reach), (0, top))],
         xlabel="Δ/σ",
-        ylabel="density",
+        ylabel="",
+        yaxis=None,
+        xticks=5,
         show_legend=False,
         fontsize={"xlabel": 9, "ylabel": 9, "xticks": 8, "yticks": 8, "title": 9},
-        title="Δ/σ, and a unit normal",
+        title="Δ/σ, unit normal",
     )
 
 
@@ -671,7 +684,7 @@ def plot_over_layers(
         xlabel="layer",
         ylabel=STATISTIC,
         fontsize={"title": 10, "xlabel": 9, "ylabel": 9, "xticks": 8, "yticks": 8},
-        hooks=[plain],
+        hooks=[plain, _limits((0.5, len(values) + 0.5), (bottom, top))],
         show_legend=False,
         title=title,
     )

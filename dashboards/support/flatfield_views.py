@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import holoviews as hv
@@ -13,10 +14,11 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
-from analysis.flatfield import choose_layers
+from analysis.flatfield import Groups, choose_layers
 from analysis.tables import table_text
 from dashboards.support.flatfield_plots import (
     matrix_cell,
+    no_image,
     plot_dendrogram,
     plot_field,
     plot_matrix,
@@ -39,7 +41,7 @@ _MATRIX_INPUTS = ["result", "groups", "layers", "layer", "bounds", "sort_by", "l
 def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
     """Return the controls of the flatfield page, in sections."""
     p = dashboard.param
-    wide = {"sizing_mode": "stretch_width"}
+    wide = {"sizing_mode": "stretch_width", "size": "small"}
     return [
         section(
             "Slides",
@@ -57,7 +59,7 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
             pmui.RangeSlider.from_param(p.bounds, **wide),
             pmui.Select.from_param(p.sort_by, **wide),
             pmui.Select.from_param(p.lines, **wide),
-            pmui.MultiChoice.from_param(p.lines_after, visible=p.lines.rx() == "named", **wide),
+            pmui.MultiChoice.from_param(p.lines_after, visible=p.lines.rx() == "named", sizing_mode="stretch_width"),
         ),
         section("Groups", pmui.FloatSlider.from_param(p.threshold, format="0.000", **wide)),
         section(
@@ -66,8 +68,8 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
             pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide),
             pmui.Select.from_param(p.smoothing, **wide),
             pmui.FloatInput.from_param(p.smoothing_sigma_px, **wide),
-            pmui.Checkbox.from_param(p.skip_creation, **wide),
-            pmui.Checkbox.from_param(p.replace, **wide),
+            pmui.Checkbox.from_param(p.skip_creation, sizing_mode="stretch_width", size="small"),
+            pmui.Checkbox.from_param(p.replace, sizing_mode="stretch_width", size="small"),
             *_register(dashboard),
         ),
     ]
@@ -75,14 +77,14 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
 
 def _layer_slider(dashboard: Any) -> pn.viewable.Viewable:
     """Slider whose value follows when it is let go, so that files are not read for every step on the way."""
-    slider = pmui.IntSlider.from_param(dashboard.param.layer, label="Layer of a pair, model or picture")
+    slider = pmui.IntSlider.from_param(dashboard.param.layer, label="Layer of a pair, model or picture", size="small")
     slider.sizing_mode = "stretch_width"
     return slider
 
 
 def _pattern(dashboard: Any) -> pn.viewable.Viewable:
     field = pmui.TextInput.from_param(
-        dashboard.param.sample_regex, placeholder="all slides", sizing_mode="stretch_width"
+        dashboard.param.sample_regex, placeholder="all slides", sizing_mode="stretch_width", size="small"
     )
     line = words("", muted=True, margin=(-4, 10, 6, 10))
 
@@ -186,9 +188,10 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
 
 
 class Shown:
-    """One tab: what draws on it waits until a person looks at it.
+    """One tab: what is drawn on it waits until a person looks at it.
 
-    A plot that changes on a tab never opened fails in the browser, and drawing what nobody sees costs time.
+    A plot that changes on a tab never opened fails in the browser, and drawing what nobody sees costs time. Words must
+    not wait: those that change while a tab opens are lost on the way.
     """
 
     def __init__(self, tabs: pmui.Tabs, place: int):
@@ -226,17 +229,18 @@ def _pane(element: Any = None, **options: Any) -> pn.pane.HoloViews:
 
 
 def _either(dashboard: Any, on: list[str], shown: Callable[[], bool], content: Any, otherwise: Any) -> pn.Column:
-    """Show the content when there is something to show, and what to do otherwise."""
-    place = pn.Column(sizing_mode="stretch_width")
+    """Show the content when there is something to show, and what to do otherwise.
+
+    Both are on the page from the start, because a plot added later fails now and then in the browser.
+    """
 
     def refresh(*_: Any) -> None:
-        wanted = content if shown() else otherwise
-        if list(place) != [wanted]:
-            place[:] = [wanted]
+        content.visible = shown()
+        otherwise.visible = not content.visible
 
     dashboard.param.watch(refresh, on)
     refresh()
-    return place
+    return pn.Column(content, otherwise, sizing_mode="stretch_width")
 
 
 def _has_groups(dashboard: Any) -> bool:
@@ -338,36 +342,85 @@ def name_layers(dashboard: Any) -> str:
 
 def _pair_view(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     title, sentence = words("", variant="h6", margin=0), words("", muted=True)
-    images = [_pane(min_height=150) for _ in range(3)]
-    histogram, layers = _pane(), _pane()
+    drawn = PairPictures(dashboard)
+    first, second, difference, histogram, layers = (
+        _pane(_live(draw, dashboard, ["pair"], shown))
+        for draw in (drawn.first, drawn.second, drawn.difference, drawn.histogram, drawn.over_layers)
+    )
     content = pmui.Column(
         title,
         sentence,
-        dashboard.pair_job.panel(),
-        pn.Row(*images[:2], sizing_mode="stretch_width"),
-        pn.Row(images[2], histogram, sizing_mode="stretch_width"),
+        pn.Row(first, second, sizing_mode="stretch_width"),
+        pn.Row(difference, histogram, sizing_mode="stretch_width"),
         layers,
         sizing_mode="stretch_width",
     )
 
     def refresh(*_: Any) -> None:
-        pair = dashboard.pair
-        if pair is None or dashboard.chosen is None:
+        if dashboard.pair is None:
             return
-        slides = dashboard.result.slides
-        names = tuple(slides.labels[i] for i in dashboard.chosen)
-        over_layers = dashboard.result.values[dashboard.chosen]
+        names = drawn.names
         say(title, f"{names[0]} against {names[1]}")
-        say(sentence, pair_sentence(pair, over_layers, slides.slides[0].filter_groups, dashboard.threshold))
-        for pane, image in zip(images, plot_pair_images(pair, names), strict=True):
-            pane.object = image
-        histogram.object = plot_pair_histogram(pair)
-        layers.object = plot_over_layers(over_layers, slides.slides[0].filter_groups, pair.layer)
+        filters = dashboard.result.slides.slides[0].filter_groups
+        say(sentence, pair_sentence(dashboard.pair, drawn.statistic, filters, dashboard.threshold))
 
-    dashboard.param.watch(shown(refresh), "pair")
+    dashboard.param.watch(refresh, ["pair", "threshold"])
     refresh()
     hint = empty_state("Choose a pair", "Click a cell of the matrix to see both mean images and where they differ.")
-    return _either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint)
+    return pmui.Column(
+        dashboard.pair_job.panel(),
+        _either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint),
+        sizing_mode="stretch_width",
+    )
+
+
+class PairPictures:
+    """Pictures of the pair that a dashboard looks at; empty ones while there is none."""
+
+    def __init__(self, dashboard: Any):
+        self._dashboard = dashboard
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Labels of the two slides."""
+        labels = self._dashboard.result.slides.labels
+        return tuple(labels[i] for i in self._dashboard.chosen)
+
+    @property
+    def statistic(self) -> np.ndarray:
+        """The pair's statistic in every layer."""
+        return self._dashboard.result.values[self._dashboard.chosen]
+
+    def _image(self, place: int) -> hv.Image:
+        pair = self._dashboard.pair
+        return no_image() if pair is None else plot_pair_images(pair, self.names)[place]
+
+    def first(self) -> hv.Image:
+        """Return the first mean image."""
+        return self._image(0)
+
+    def second(self) -> hv.Image:
+        """Return the second mean image."""
+        return self._image(1)
+
+    def difference(self) -> hv.Image:
+        """Return the map of their difference over its uncertainty."""
+        return self._image(2)
+
+    def histogram(self) -> hv.Overlay:
+        """Return its histogram."""
+        pair = self._dashboard.pair
+        return plot_pair_histogram(pair if pair is not None else _NO_PAIR)
+
+    def over_layers(self) -> hv.Overlay:
+        """Return the statistic over the layers."""
+        if self._dashboard.pair is None:
+            return plot_over_layers(np.array([np.nan]), ("",))
+        filters = self._dashboard.result.slides.slides[0].filter_groups
+        return plot_over_layers(self.statistic, filters, self._dashboard.pair.layer)
+
+
+_NO_PAIR = SimpleNamespace(histogram=(np.zeros(2), np.linspace(-6, 6, 3)))
 
 
 # ---- groups ----------------------------------------------------------------------------------------------
@@ -376,12 +429,13 @@ def _pair_view(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 def _groups_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     sentence = words("", variant="body1", margin=(4, 4))
     ordered = _live(lambda: _draw_ordered(dashboard), dashboard, ["groups", "bounds"], shown)
-    tree, table = _pane(), pn.Column(sizing_mode="stretch_width")
+    tree = _live(lambda: _draw_tree(dashboard), dashboard, ["groups"], shown)
+    table = pn.Column(sizing_mode="stretch_width")
     content = pmui.Column(
         sentence,
         pn.GridBox(
             card(_pane(ordered)),
-            card(tree),
+            card(_pane(tree)),
             ncols=2,
             sizing_mode="stretch_width",
             styles={"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)"},
@@ -396,13 +450,20 @@ def _groups_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         if groups is None or len(groups.names) < 2:
             return
         say(sentence, groups_sentence(groups))
-        tree.object = plot_dendrogram(groups)
         _show_table(table, groups.table)
 
-    dashboard.param.watch(shown(refresh), "groups")
-    shown(refresh)()
+    dashboard.param.watch(refresh, "groups")
+    refresh()
     enough = empty_state("No groups yet", "At least two slides must be compared.")
     return _either(dashboard, ["groups"], lambda: _has_groups(dashboard), content, enough)
+
+
+def _draw_tree(dashboard: Any) -> hv.Overlay:
+    return plot_dendrogram(dashboard.groups if _has_groups(dashboard) else _NO_GROUPS)
+
+
+_NOTHING = np.zeros((1, 1))
+_NO_GROUPS = Groups(("",), np.array([0]), np.array([-1]), _NOTHING, _NOTHING, np.empty((0, 4)), 1.0)
 
 
 def _draw_ordered(dashboard: Any) -> hv.Image:
@@ -423,7 +484,11 @@ def _draw_ordered(dashboard: Any) -> hv.Image:
 def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     chooser = pmui.Select(label="Version", options=[], width=260)
     test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
-    panes, title = [_pane(min_height=240) for _ in range(3)], words("", variant="h6", margin=0)
+    panes = [
+        _pane(_live(lambda kind=kind: _draw_field(dashboard, kind), dashboard, ["model", "layer"], shown))
+        for kind in _FIELDS
+    ]
+    title = words("", variant="h6", margin=0)
     layers, check = pn.Column(sizing_mode="stretch_width"), pn.Column(sizing_mode="stretch_width")
     verdict = words("", margin=(4, 0))
     pictures = pmui.Column(
@@ -445,12 +510,6 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         index = min(dashboard.layer, model.flatfield.shape[2]) - 1
         slides = f", made of {len(model.slides)} slides" if model.slides is not None else ""
         say(title, f"Model {model.version}, layer {index + 1}{slides}")
-        kinds = (("flatfield", model.flatfield), ("uncertainty", model.uncertainty), ("coverage", model.images_stacked))
-        labels = {"flatfield": "flatfield", "uncertainty": "standard error", "coverage": "images stacked"}
-        for pane, (kind, values) in zip(panes, kinds, strict=True):
-            pane.visible = values is not None
-            if values is not None:
-                pane.object = plot_field(values[..., index], labels[kind], label=labels[kind], kind=kind)
         _show_table(layers, model.table)
         list_versions()
 
@@ -462,7 +521,7 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     chooser.param.watch(lambda event: _choose_version(dashboard, event.new), "value")
     test.on_click(lambda _: start(dashboard.test))
     dashboard.param.watch(list_versions, "versions")
-    dashboard.param.watch(shown(show), ["model", "layer"])
+    dashboard.param.watch(show, ["model", "layer"])
     dashboard.param.watch(show_check, "check")
     list_versions()
     show()
@@ -475,6 +534,20 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         sizing_mode="stretch_width",
         margin=(12, 0),
     )
+
+
+_FIELDS = {"flatfield": "flatfield", "uncertainty": "standard error", "coverage": "images stacked"}
+
+
+def _draw_field(dashboard: Any, kind: str) -> hv.Image:
+    model = dashboard.model
+    arrays = {"flatfield": "flatfield", "uncertainty": "uncertainty", "coverage": "images_stacked"}
+    values = getattr(model, arrays[kind]) if model is not None else None
+    if values is None:
+        nothing = np.full((3, 4), np.nan)
+        return plot_field(nothing, f"{_FIELDS[kind]}: not kept in files", label=_FIELDS[kind], kind=kind)
+    index = min(dashboard.layer, values.shape[2]) - 1
+    return plot_field(values[..., index], _FIELDS[kind], label=_FIELDS[kind], kind=kind)
 
 
 def _choose_version(dashboard: Any, version: str) -> None:
@@ -549,34 +622,36 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     table = pn.Column(sizing_mode="stretch_width")
     title = words("", variant="body1", margin=(4, 4))
 
-    def refresh(*_: Any) -> None:
+    def say_what(*_: Any) -> None:
         if _has_slides(dashboard):
             say(title, f"{name_layers(dashboard)}, one row a pair. Click a heading to sort.")
+
+    def refresh(*_: Any) -> None:
+        if _has_slides(dashboard):
             _show_table(table, pairs_table(dashboard))
 
     def as_file(frame: Callable[[], pd.DataFrame]) -> Callable[[], io.BytesIO]:
         return lambda: io.BytesIO(table_text(frame()).encode("utf-8"))
 
     dashboard.param.watch(shown(refresh), ["result", "layers", "groups"])
+    dashboard.param.watch(say_what, ["result", "layers"])
+    say_what()
     shown(refresh)()
     downloads = pmui.Row(
         pmui.FileDownload(
             callback=as_file(lambda: dashboard.result.table),
             filename="meanimagecomparison_table.csv",
             label="Every layer of every pair (CSV)",
-            variant="outlined",
         ),
         pmui.FileDownload(
             callback=as_file(lambda: pairs_table(dashboard)),
             filename="pairs.csv",
             label="This table (CSV)",
-            variant="outlined",
         ),
         pmui.FileDownload(
             callback=as_file(lambda: dashboard.groups.table),
             filename="groups.csv",
             label="Groups (CSV)",
-            variant="outlined",
         ),
     )
     content = pmui.Column(title, downloads, card(table), sizing_mode="stretch_width", margin=(12, 0))

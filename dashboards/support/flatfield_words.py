@@ -51,8 +51,9 @@ def groups_sentence(groups: Groups) -> str:
     outliers = groups.outliers
     if outliers:
         shown = ", ".join(outliers[:8]) + (", …" if len(outliers) > 8 else "")
-        parts.append(f"{len(outliers)} of its own: {shown}" if len(outliers) == 1 else f"{len(outliers)} alone: {shown}")
-    return ("; ".join(parts) or "Every slide stands alone") + "."
+        parts.append(f"{shown} stands alone" if len(outliers) == 1 else f"{len(outliers)} slides stand alone: {shown}")
+    sentence = "; ".join(parts) or "every slide stands alone"
+    return sentence[:1].upper() + sentence[1:] + "."
 
 
 def check_sentence(check: ModelCheck) -> str:
@@ -60,13 +61,15 @@ def check_sentence(check: ModelCheck) -> str:
     table = check.table
     means = {name: float(table[name].mean()) for name in table if name.endswith("_percent")}
     return (
-        f"In the central 64 % of the field the 5-95 % spread falls from {means['central_spread_before_percent']:.2f} % "
-        f"to {means['central_spread_after_percent']:.2f} % and the standard deviation from "
-        f"{means['central_standard_deviation_before_percent']:.2f} % to {means['central_standard_deviation_after_percent']:.2f} % "
-        "(means over the layers)."
+        "In the central 64 % of the field the 5-95 % spread goes from "
+        f"{means['central_spread_before_percent']:.2f} % to {means['central_spread_after_percent']:.2f} % and the "
+        f"standard deviation from {means['central_standard_deviation_before_percent']:.2f} % to "
+        f"{means['central_standard_deviation_after_percent']:.2f} % (means over the layers); noise alone leaves "
+        f"{means['noise_percent']:.2f} %."
     )
 
 
 def problem_sentence(row: Mapping[str, str]) -> str:
+    """Say what could not be used: file, expected, found."""
     who = f"{row['slide_id']} is left out" if row["slide_id"] else "A root is left out"
     return f"{who}, {row['reason']}: {row['file']} must be {row['expected']}; found {row['found']}."

@@ -114,7 +114,7 @@ def _sentence(error: Exception) -> str:
 
 
 def start(work: Callable[[], Awaitable[Any]]) -> None:
-    """Run asynchronous work now: on the running loop, when the page has loaded, or to its end where there is no loop."""
+    """Run asynchronous work: on the running loop, when the page has loaded, or to its end where there is no loop."""
     if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
         pn.state.onload(work)
         return

@@ -62,6 +62,7 @@ class Name(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
+        """Return the name itself."""
         return str(self)
 
 
