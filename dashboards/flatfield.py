@@ -404,9 +404,7 @@ def _quiet(function: Any) -> Any:
     return call
 
 
-def _find_and_compare(
-    roots: list[str], **settings: Any
-) -> tuple[Slides, Comparison, list[str]]:
+def _find_and_compare(roots: list[str], **settings: Any) -> tuple[Slides, Comparison, list[str]]:
     found = find_slides(roots, meanimage_folder=settings["meanimage_folder"])
     comparison = compare_mean_images(roots, **settings)
     return found, comparison, _versions(Path(settings["working_dir"] or ".") / MODEL_TABLE)

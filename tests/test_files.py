@@ -38,7 +38,10 @@ def test_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("analysis.files.os.fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device while writing.*a\.bin"), whole_file(tmp_path / "a.bin") as handle:
+    with (
+        pytest.raises(OSError, match=r"No space left on device while writing.*a\.bin"),
+        whole_file(tmp_path / "a.bin") as handle,
+    ):
         handle.write(b"x")
     assert not list(tmp_path.iterdir())
 
@@ -53,7 +56,11 @@ def test_sweep_takes_only_old_files_of_ours(tmp_path):
 
 
 def test_lock_names_its_holder(tmp_path):
-    with locked(tmp_path / "t.csv"), pytest.raises(TimeoutError, match=r"t\.csv\.lock must be free.*held by \d+"), locked(tmp_path / "t.csv", timeout_s=0.1):
+    with (
+        locked(tmp_path / "t.csv"),
+        pytest.raises(TimeoutError, match=r"t\.csv\.lock must be free.*held by \d+"),
+        locked(tmp_path / "t.csv", timeout_s=0.1),
+    ):
         pass
     assert not (tmp_path / "t.csv.lock").exists()
 
@@ -78,7 +85,9 @@ def _lock_and_die(path):
 def _append(path, worker):
     for i in range(12):
         row = pd.DataFrame({"name": [f"{worker}-{i}"], "number": [i]})
-        update_table(path, lambda now, row=row: row if now is None else pd.concat([now, row]), columns=["name", "number"])
+        update_table(
+            path, lambda now, row=row: row if now is None else pd.concat([now, row]), columns=["name", "number"]
+        )
 
 
 def test_eight_processes_appending_lose_nothing(tmp_path):
@@ -181,9 +190,8 @@ def test_tasks_cancel_and_bounds():
 
 
 def test_tasks_hold_few_results_at_once():
-    started, taken = [], 0
-    for _ in map_tasks(started.append, range(50), workers=2):
-        taken += 1
+    started = []
+    for taken, _ in enumerate(map_tasks(started.append, range(50), workers=2), start=1):
         assert len(started) <= taken + 5
 
 

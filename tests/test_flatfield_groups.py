@@ -66,7 +66,11 @@ def test_unknown_pairs_never_share_a_group(comparison):
 
 def test_layer_sets_and_small_cohorts(comparison):
     assert suggest_groups(comparison, layers=1).values[0, 1] == comparison.values[0, 1, 0]
-    one = replace(comparison, slides=replace(comparison.slides, slides=comparison.slides.slides[:1]), values=comparison.values[:1, :1])
+    one = replace(
+        comparison,
+        slides=replace(comparison.slides, slides=comparison.slides.slides[:1]),
+        values=comparison.values[:1, :1],
+    )
     groups = suggest_groups(one)
     assert groups.outliers == ("M1_1",) and len(groups.table) == 1
     none = replace(comparison, slides=replace(comparison.slides, slides=()), values=comparison.values[:0, :0])

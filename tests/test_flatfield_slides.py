@@ -209,7 +209,9 @@ def test_slide_id_holding_html_is_just_a_name(roots):
 
 
 def test_other_folder_of_mean_images(tmp_path):
-    roots = draw_cohort(tmp_path, shape=(8, 8, 2), sizes=(2,), outliers=0, meanimage_folder="meanimage_from_fw_files").roots
+    roots = draw_cohort(
+        tmp_path, shape=(8, 8, 2), sizes=(2,), outliers=0, meanimage_folder="meanimage_from_fw_files"
+    ).roots
     assert len(find_slides(roots)) == 0
     assert len(find_slides(roots, meanimage_folder="meanimage_from_fw_files")) == 2
 

@@ -184,4 +184,3 @@ def read_layer(slide: Slide, layer: int) -> tuple[np.ndarray, np.ndarray, np.nda
             plane[first : first + count] = buffer[:count, layer - 1]
         planes.append(plane.reshape(rows, columns))
     return planes[0], planes[1], planes[2]
-

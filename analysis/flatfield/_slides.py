@@ -117,9 +117,7 @@ class Slides:
     def labels(self) -> tuple[str, ...]:
         """Slide IDs; where one occurs in two roots, with the root's folder name."""
         count = Counter(slide.slide_id for slide in self.slides)
-        return tuple(
-            s.slide_id if count[s.slide_id] == 1 else f"{s.slide_id} ({s.root_dir.name})" for s in self.slides
-        )
+        return tuple(s.slide_id if count[s.slide_id] == 1 else f"{s.slide_id} ({s.root_dir.name})" for s in self.slides)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -188,9 +188,7 @@ def shift_of(sums: np.ndarray, shift: np.ndarray) -> np.ndarray:
         return np.where(sums[:, 0] > 0, shift + sums[:, 1] / sums[:, 0], 0.0)
 
 
-def delta_over_sigma(
-    mean_1: np.ndarray, error_1: np.ndarray, mean_2: np.ndarray, error_2: np.ndarray
-) -> np.ndarray:
+def delta_over_sigma(mean_1: np.ndarray, error_1: np.ndarray, mean_2: np.ndarray, error_2: np.ndarray) -> np.ndarray:
     """Return d for every pixel of one layer; NaN where it does not count.
 
     Parameters

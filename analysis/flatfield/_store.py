@@ -261,9 +261,7 @@ def latest_pairs(pairs: Pairs) -> Pairs:
     # np.unique gives the first of equals, so look from the end
     _, last = np.unique(code[::-1], return_index=True)
     rows = np.sort(len(code) - 1 - last)
-    return Pairs(
-        tuple((*name, "") for name in names), a[rows], b[rows], pairs.values[rows], pairs.left_out[rows]
-    )
+    return Pairs(tuple((*name, "") for name in names), a[rows], b[rows], pairs.values[rows], pairs.left_out[rows])
 
 
 def fill_known(
@@ -326,14 +324,10 @@ def _codes(texts: list[str]) -> tuple[list[int], list[str]]:
     return [place[text] for text in texts], unique
 
 
-def _pairs_of_table(
-    table: pd.DataFrame, known: set[frozenset], states: dict[tuple[str, str], str]
-) -> Pairs | None:
+def _pairs_of_table(table: pd.DataFrame, known: set[frozenset], states: dict[tuple[str, str], str]) -> Pairs | None:
     """Return the table's pairs that are not known yet, one row a pair."""
     resolved = {text: _resolved(text) for text in {*table["root_dir_1"], *table["root_dir_2"]}}
-    ends = [
-        list(zip(table[f"root_dir_{n}"].map(resolved), table[f"slide_ID_{n}"], strict=True)) for n in (1, 2)
-    ]
+    ends = [list(zip(table[f"root_dir_{n}"].map(resolved), table[f"slide_ID_{n}"], strict=True)) for n in (1, 2)]
     names = list(dict.fromkeys([*ends[0], *ends[1]]))
     place = {name: index for index, name in enumerate(names)}
     a = np.array([place[name] for name in ends[0]], dtype=np.int64)

@@ -19,9 +19,7 @@ def changed_settings(function: Callable[..., Any], settings: Mapping[str, Any]) 
         Values by name.
     """
     arguments = inspect.signature(function).parameters
-    return {
-        name: value for name, value in settings.items() if name in arguments and arguments[name].default != value
-    }
+    return {name: value for name, value in settings.items() if name in arguments and arguments[name].default != value}
 
 
 def python_call(
