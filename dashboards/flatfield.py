@@ -33,12 +33,14 @@ from analysis.flatfield import (
 from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
 from dashboards.support.figures import save_model_figures
+from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.flatfield_views import build_main, build_sidebar
 from dashboards.support.jobs import Job, start
 from dashboards.support.page import guarded, page
 from dashboards.support.statement import Name, python_call, shell_line
 
 MODEL_TABLE = "AstroPathFlatfieldModels.csv"
+REPORT = "flatfield_report.html"
 ONE_LAYER = "one layer"
 _LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
 _DRAWN = ["sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold"]
@@ -97,6 +99,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     versions = param.List(default=[], doc="Versions in the model table.")
     model = param.Parameter(default=None, doc="The model shown.")
     check = param.Parameter(default=None, doc="Its test on halves of the slides.")
+    report = param.Parameter(default=None, doc="The report written last.")
     log = param.List(default=[], doc="What was done, newest last.")
 
     def __init__(self, **params: Any) -> None:
@@ -318,6 +321,24 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         check = await self.job.run("Testing on halves", check_model, slides, **how)
         if check is not None:
             self.check = check
+
+    async def write_report(self) -> Path | None:
+        """Write what is shown as one HTML file in the working folder."""
+        options = {
+            "groups": self.groups,
+            "model": self.model,
+            "correction_test": self.check,
+            "bounds": self.bounds,
+            "sort_by": "order" if self.sort_by == "order" else "project-cohort-batch",
+            "lines_after": tuple(self.lines_after) if self.lines == "named" else (),
+        }
+        path = Path(self.working_dir) / REPORT
+        written = await self.job.run("Writing the report", _quiet(write_flatfield_report), path, self.result, **options)
+        if written is not None:
+            self.report = written
+            self.job.words = f"{written} written."
+            self._note(self.job.words)
+        return written
 
     async def load_example(self) -> None:
         """Draw a synthetic cohort in a temporary folder, compare it, and show it."""

@@ -624,3 +624,20 @@ def test_the_parser_prints_nothing_by_itself(capsys):
     assert main(["flatfield", "compar"]) == 2
     assert len(lines_of(capsys.readouterr().err)) == 1
     assert app.print_error is False
+
+
+def command_lines():
+    """Every command with the first line of its help, as the README lists them."""
+    lines = []
+    for name in ("demo", "serve", "info"):
+        lines.append(f"| `graticule {name}` | {app[name].help} |")
+    for name in ("compare", "groups", "register", "model", "test", "apply", "meanimage", "report"):
+        lines.append(f"| `graticule flatfield {name}` | {app['flatfield'][name].help} |")
+    return lines
+
+
+def test_readme_lists_the_commands_as_their_help_does():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    listed = readme.partition("<!-- commands -->")[2].partition("<!-- /commands -->")[0]
+    expected = "\n".join(["| command | what it does |", "|---|---|", *command_lines()])
+    assert listed.strip() == expected

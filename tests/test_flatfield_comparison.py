@@ -347,7 +347,7 @@ def test_cancelled_run_goes_on_where_it_stopped(roots, tmp_path, monkeypatch):
     reads.clear()
     found = compare_mean_images(roots, working_dir=tmp_path, workers=1)
     assert 0 < reads[0] <= 5 * 52 and reads == list(range(reads[0], 520, 52))
-    monkeypatch.setattr(_comparison, "BLOCK_PIXELS", 8192)
+    monkeypatch.setattr(_comparison, "BLOCK_PIXELS", 1024)
     assert found.values == pytest.approx(compare_mean_images(roots).values, rel=1e-13, nan_ok=True)
     assert not list((tmp_path / "meanimagecomparison_store").glob("partial-*"))
 

@@ -142,6 +142,12 @@ def test_command_gives_the_same_table(dashboard, tmp_path):
     assert sorted(rows["delta_over_sigma_std_dev"]) == sorted(mine["delta_over_sigma_std_dev"])
 
 
+def test_report_is_written_where_the_results_are(dashboard, tmp_path):
+    asyncio.run(dashboard.write_report())
+    assert dashboard.job.error == "" and dashboard.report == tmp_path / "flatfield_report.html"
+    assert "M1_1" in dashboard.report.read_text(encoding="utf-8")
+
+
 def test_example_and_nothing(tmp_path):
     empty = FlatfieldDashboard(working_dir=tmp_path)
     assert empty.result is None and empty.outcome() == ""

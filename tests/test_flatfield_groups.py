@@ -17,7 +17,7 @@ def comparison(tmp_path_factory):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_two_groups_and_an_outlier_are_found_exactly(tmp_path, seed):
-    cohort = draw_cohort(tmp_path, seed=seed, shape=(48, 60, 4), sizes=(4, 3), outliers=1)
+    cohort = draw_cohort(tmp_path, seed=seed, shape=(64, 80, 5), sizes=(4, 3), outliers=1, difference=0.2)
     groups = suggest_groups(compare_mean_images(cohort.roots))
     truth = dict(zip(cohort.slide_ids, cohort.groups, strict=True))
     assert dict(zip(groups.names, groups.labels.tolist(), strict=True)) == truth

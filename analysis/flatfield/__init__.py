@@ -7,8 +7,10 @@ from analysis.flatfield._meanimage import MeanImage, find_fields, make_mean_imag
 from analysis.flatfield._model import FlatfieldModel, create_model, read_model, refuse_existing_model
 from analysis.flatfield._registry import Registration, read_model_table, register_model
 from analysis.flatfield._slides import (
+    NOT_GOOD,
     Slide,
     Slides,
+    SortBy,
     choose_layers,
     dividing_lines,
     find_slides,
@@ -17,6 +19,7 @@ from analysis.flatfield._slides import (
 )
 
 __all__ = [
+    "NOT_GOOD",
     "Comparison",
     "Correction",
     "FlatfieldModel",
@@ -27,6 +30,7 @@ __all__ = [
     "Registration",
     "Slide",
     "Slides",
+    "SortBy",
     "apply_model",
     "check_model",
     "choose_layers",

@@ -18,6 +18,8 @@ from lxml import etree
 from analysis.patterns import match_names
 from analysis.tables import read_table
 
+NOT_GOOD = "marked as not good"
+"""Reason of a slide that is left out on purpose."""
 PROBLEM_COLUMNS = ("slide_id", "root_dir", "file", "expected", "found", "reason")
 SAMPLEDEF_COLUMNS = ("SampleID", "SlideID", "Project", "Cohort", "Scan", "BatchID", "isGood")
 
@@ -210,7 +212,7 @@ def find_slide(root: Path, row: dict[str, Any], meanimage_folder: str) -> Slide:
     if not slide_id or slide_id in (".", "..") or any(sign in slide_id for sign in "/\\\0"):
         raise Unusable(root / "sampledef.csv", "a SlideID that names a folder", repr(slide_id), "not a slide ID")
     if str(row.get("isGood", "1")).strip() == "0":
-        raise Unusable(root / "sampledef.csv", "isGood 1", "isGood 0", "marked as not good")
+        raise Unusable(root / "sampledef.csv", "isGood 1", "isGood 0", NOT_GOOD)
     folder = root / slide_id
     if not os.path.isdir(folder):
         raise Unusable(folder, "the slide's folder", "nothing", "missing")

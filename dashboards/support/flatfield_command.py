@@ -15,8 +15,10 @@ import pandas as pd
 from cyclopts import App, Parameter
 
 from analysis.flatfield import (
+    NOT_GOOD,
     Comparison,
     Slides,
+    SortBy,
     apply_model,
     check_model,
     compare_mean_images,
@@ -26,12 +28,11 @@ from analysis.flatfield import (
     layer_sets,
     make_mean_image,
     read_model,
+    refuse_existing_model,
     register_model,
     sort_slides,
     suggest_groups,
 )
-from analysis.flatfield._registry import check_version
-from analysis.flatfield._slides import SortBy
 from analysis.tables import write_table
 from dashboards.support.acts import Outcome, Run, act, problem_lines, sentence, typed_line
 from dashboards.support.figures import diverging_colours, save_matrix, save_model_figures
@@ -113,7 +114,7 @@ def compare(
     model_table, out_dir = model_table or folder / MODEL_TABLE, out_dir or folder
     with log_to(folder / LOG):
         if store_as is not None:
-            _check_new_model(store_as, out_dir, may_exist=skip_creation or how_to_model["replace"])
+            refuse_existing_model(store_as, out_dir=out_dir, replace=skip_creation or how_to_model["replace"])
         # what is known already tells about wrong options before hours of work
         _arrange(compare_mean_images(roots, compute=False, **how_to_compare).slides, sort_by, lines_after)
         comparison = compare_mean_images(roots, **how_to_compare, **run.keywords)
@@ -133,15 +134,12 @@ def compare(
                 created, summary["model"] = _create(store_as, run, **how_to_model)
                 files += created
         _log_outcome(summary, files, comparison.problems)
-    return Outcome(summary, files, comparison.problems)
+    return Outcome(summary, files, failed_inputs(comparison.problems))
 
 
-def _check_new_model(version: str, out_dir: Path, *, may_exist: bool) -> None:
-    """Refuse a version that cannot be created before anything is registered; it may exist when told so."""
-    check_version(version)
-    model = out_dir / "flatfield" / f"flatfield_{version}.bin"
-    if model.exists() and not may_exist:
-        raise ValueError(f"{model} must not exist yet; it does. Choose another version, or give --replace.")
+def failed_inputs(problems: pd.DataFrame) -> pd.DataFrame:
+    """Return the problems that are failures: a slide that people marked as not good is left out on purpose."""
+    return problems[problems["reason"] != NOT_GOOD]
 
 
 def _arrange(slides: Slides, sort_by: SortBy, lines_after: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -274,7 +272,7 @@ def groups(run: Run, roots: Roots, **options: Any) -> Outcome:
     _arrange(comparison.slides, "order", ())
     suggested = suggest_groups(comparison, **options_for(suggest_groups, options))
     table = write_table(suggested.table, folder / "meanimage_comparison_groups.csv")
-    return Outcome(suggested.summary(), [table], comparison.problems, suggested.table)
+    return Outcome(suggested.summary(), [table], failed_inputs(comparison.problems), suggested.table)
 
 
 @act(register_model, spellings=SPELLINGS, defaults={"model_table": WORKING_DIR / MODEL_TABLE})
@@ -305,7 +303,7 @@ def register(
     """
     found = find_slides(roots, meanimage_folder=meanimage_folder).select(sample_regex)
     registered = register_model(_only(found, slides), version, **options)
-    return Outcome(registered.summary(), [registered.model_table], found.problems)
+    return Outcome(registered.summary(), [registered.model_table], failed_inputs(found.problems))
 
 
 def _only(found: Slides, names: Sequence[str]) -> Slides:
@@ -394,7 +392,7 @@ def test(
     problems = pd.DataFrame()
     if any((path / "sampledef.csv").exists() for path in sources):
         source = find_slides(sources, meanimage_folder=meanimage_folder).select(sample_regex)
-        problems = source.problems
+        problems = failed_inputs(source.problems)
     tested = check_model(source, **options, **run.keywords)
     table = write_table(tested.table, working_dir / "flatfield_test.csv")
     return Outcome(tested.summary(), [table], pd.concat([problems, tested.problems]).fillna(""), _shown(tested.table))
@@ -446,7 +444,7 @@ def report(
     suggested = suggest_groups(comparison, **options_for(suggest_groups, options))
     how_to_show = {"bounds": bounds, "sort_by": sort_by, "lines_after": lines_after}
     write_flatfield_report(output, comparison, groups=suggested, model=shown, **how_to_show)
-    return Outcome(comparison.summary(), [output], comparison.problems)
+    return Outcome(comparison.summary(), [output], failed_inputs(comparison.problems))
 
 
 def _command(function: Any, name: str | tuple[str, ...]) -> None:

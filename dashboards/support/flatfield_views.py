@@ -654,8 +654,23 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
             label="Groups (CSV)",
         ),
     )
-    content = pmui.Column(title, downloads, card(table), sizing_mode="stretch_width", margin=(12, 0))
+    content = pmui.Column(
+        title, pmui.Row(downloads, *_report(dashboard)), card(table), sizing_mode="stretch_width", margin=(12, 0)
+    )
     return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
+
+
+def _report(dashboard: Any) -> list[pn.viewable.Viewable]:
+    """A button that writes the report, and the way to take it along."""
+    button = pmui.Button(label="Write report", variant="contained")
+    download = pmui.FileDownload(label="Report (HTML)", filename="flatfield_report.html", visible=False)
+
+    def refresh(*_: Any) -> None:
+        download.param.update(file=str(dashboard.report), visible=True)
+
+    button.on_click(lambda _: start(dashboard.write_report))
+    dashboard.param.watch(refresh, "report")
+    return [button, download]
 
 
 def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:

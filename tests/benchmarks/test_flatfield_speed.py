@@ -50,7 +50,7 @@ found = _comparison.compare_mean_images(sys.argv[1], sample_regex=sys.argv[2])
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 count = len(found.slides) * (len(found.slides) - 1) // 2
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
-print(json.dumps(dict(wall=wall, cpu=cpu, kernel=kernel / (count * (1 + 1 / 330)), pairs=count, peak=peak,
+print(json.dumps(dict(wall=wall, cpu=cpu, kernel=kernel / (count * (1 + 1 / 1318)), pairs=count, peak=peak,
                       values=found.values[0].tolist())))
 """
 
