@@ -321,6 +321,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         check = await self.job.run("Testing on halves", check_model, slides, **how)
         if check is not None:
             self.check = check
+            self.job.words = "Tested on halves of the slides."
 
     async def write_report(self) -> Path | None:
         """Write what is shown as one HTML file in the working folder."""

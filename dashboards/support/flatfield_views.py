@@ -482,7 +482,7 @@ def _draw_ordered(dashboard: Any) -> hv.Image:
 
 
 def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    chooser = pmui.Select(label="Version", options=[], width=260)
+    chooser = pmui.Select(label="Version", options={"choose one": ""}, width=260)
     test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
     panes = [
         _pane(_live(lambda kind=kind: _draw_field(dashboard, kind), dashboard, ["model", "layer"], shown))
@@ -500,7 +500,7 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     checked = card(verdict, check, title="Before and after, on slides the model has not seen", margin=(12, 0))
 
     def list_versions(*_: Any) -> None:
-        chooser.options = ["", *dashboard.versions]
+        chooser.options = {"choose one": "", **{name: name for name in dashboard.versions}}
         chooser.value = dashboard.model.version if dashboard.model is not None else ""
 
     def show(*_: Any) -> None:
