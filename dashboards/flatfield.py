@@ -33,8 +33,9 @@ from analysis.flatfield import (
 from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
 from dashboards.support.figures import save_model_figures
+from dashboards.support.flatfield_controls import build_sidebar
 from dashboards.support.flatfield_report import write_flatfield_report
-from dashboards.support.flatfield_views import build_main, build_sidebar
+from dashboards.support.flatfield_views import build_main
 from dashboards.support.jobs import Job, start
 from dashboards.support.page import guarded, page
 from dashboards.support.statement import Name, python_call, shell_line

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from analysis.flatfield import _comparison, compare_mean_images, compare_pair, find_slides
+from analysis.flatfield import _computation, compare_mean_images, compare_pair, find_slides
 from analysis.flatfield._store import TABLE_COLUMNS, TABLE_NAME, Store
 from analysis.synthetic.flatfield import draw_cohort, write_slide
 from analysis.tables import read_table
@@ -181,7 +181,7 @@ def test_another_shape_is_listed(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_same_bits_for_any_number_of_workers(roots, workers, monkeypatch):
-    monkeypatch.setattr(_comparison, "BLOCK_PIXELS", 100)
+    monkeypatch.setattr(_computation, "BLOCK_PIXELS", 100)
     expected = compare_mean_images(roots, workers=3)
     found = compare_mean_images(roots, workers=workers)
     assert np.array_equal(found.values, expected.values, equal_nan=True)
@@ -286,13 +286,13 @@ def test_too_few_images_stacked_is_listed_with_the_layer(tmp_path):
 
 def test_file_that_ends_while_it_is_read(roots, monkeypatch):
     path = roots[0] / "M1_2" / "im3" / "meanimage" / "M1_2-std_err_of_mean_image.bin"
-    real = _comparison._add_up
+    real = _computation._add_up
 
     def cut_first(*args):
         path.write_bytes(path.read_bytes()[:64])
         return real(*args)
 
-    monkeypatch.setattr(_comparison, "_add_up", cut_first)
+    monkeypatch.setattr(_computation, "_add_up", cut_first)
     found = compare_mean_images(roots)
     assert len(found.slides) == 6 and np.isfinite(found.values[0, 1]).all()
     assert found.problems["slide_id"].tolist() == ["M1_2"]
@@ -326,16 +326,16 @@ def test_without_computing_only_what_is_known(roots, tmp_path):
 
 
 def test_cancelled_run_goes_on_where_it_stopped(roots, tmp_path, monkeypatch):
-    monkeypatch.setattr(_comparison, "BLOCK_PIXELS", 52)
-    monkeypatch.setattr(_comparison, "_CHECKPOINT_S", -1)
+    monkeypatch.setattr(_computation, "BLOCK_PIXELS", 52)
+    monkeypatch.setattr(_computation, "_CHECKPOINT_S", -1)
     cancel, reads = threading.Event(), []
-    real = _comparison.BlockReader.read
+    real = _computation.BlockReader.read
 
     def counted(self, first, count):
         reads.append(first)
         return real(self, first, count)
 
-    monkeypatch.setattr(_comparison.BlockReader, "read", counted)
+    monkeypatch.setattr(_computation.BlockReader, "read", counted)
 
     def stop_half_way(done, total, words):
         if words.startswith("comparing") and done == 5:
@@ -347,7 +347,7 @@ def test_cancelled_run_goes_on_where_it_stopped(roots, tmp_path, monkeypatch):
     reads.clear()
     found = compare_mean_images(roots, working_dir=tmp_path, workers=1)
     assert 0 < reads[0] <= 5 * 52 and reads == list(range(reads[0], 520, 52))
-    monkeypatch.setattr(_comparison, "BLOCK_PIXELS", 1024)
+    monkeypatch.setattr(_computation, "BLOCK_PIXELS", 1024)
     assert found.values == pytest.approx(compare_mean_images(roots).values, rel=1e-13, nan_ok=True)
     assert not list((tmp_path / "meanimagecomparison_store").glob("partial-*"))
 

@@ -86,5 +86,7 @@ def test_settings_as_text():
     exec(long, names)
     assert names["c"] == ([f"/data/{i}" for i in range(12)], {"regex": "M"})
     assert python_call(compare, Name("roots"), {}, result="c") == "c = compare(roots)"
-    line = shell_line("do", ["my data"], {"regex": "-x $HOME", "none": None, "flag": True, "of": ("a", "b"), "no": False})
+    line = shell_line(
+        "do", ["my data"], {"regex": "-x $HOME", "none": None, "flag": True, "of": ("a", "b"), "no": False}
+    )
     assert line == "do 'my data' --regex='-x $HOME' --flag --of a,b"

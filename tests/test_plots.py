@@ -9,7 +9,9 @@ from bokeh.models import HoverTool, NoOverlap
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from dashboards.support import flatfield_matrix as matrix
 from dashboards.support import flatfield_plots as plots
+from dashboards.support import looks
 from dashboards.support.page import FAINT, GROUP_COLOURS, as_text, served_instruments
 
 HTML_NAME = '<img src=x onerror="window.hit=1">'
@@ -48,7 +50,7 @@ def image_of(figure):
 
 def test_matrix_has_the_first_slide_on_top_and_left():
     values, names = three_slides()
-    figure = figure_of(plots.plot_matrix(values, names))
+    figure = figure_of(matrix.plot_matrix(values, names))
     drawn = image_of(figure).data_source.data["image"][0]
     np.testing.assert_array_equal(drawn[::-1], values.astype(np.float32))
     upright = figure.left[0].major_label_overrides
@@ -59,27 +61,27 @@ def test_matrix_has_the_first_slide_on_top_and_left():
 
 def test_matrix_tap_finds_the_drawn_value():
     values, names = three_slides()
-    matrix = plots.plot_matrix(values, names)
+    drawn = matrix.plot_matrix(values, names)
     for x, y in ((0.5, 0.5), (2.2, 1.9), (1.01, 2.99)):
-        row, column = plots.matrix_cell(x, y, 3)
-        assert matrix[x, y] == pytest.approx(values[row, column])
+        row, column = matrix.matrix_cell(x, y, 3)
+        assert drawn[x, y] == pytest.approx(values[row, column])
 
 
 @pytest.mark.parametrize("place", [(None, None), (-0.01, 1), (3, 1), (1, 3), (1, -0.01), (float("nan"), 1)])
 def test_matrix_tap_beside_the_matrix_is_no_cell(place):
-    assert plots.matrix_cell(*place, 3) is None
+    assert matrix.matrix_cell(*place, 3) is None
 
 
 def test_matrix_labels_thin_out_and_names_are_whole():
     names = [f"slide-{number:03d}-with-a-very-long-name" for number in range(200)]
-    figure = figure_of(plots.plot_matrix(np.ones((200, 200)), names))
+    figure = figure_of(matrix.plot_matrix(np.ones((200, 200)), names))
     assert all(isinstance(axis.major_label_policy, NoOverlap) for axis in figure.axis)
     assert set(figure.left[0].major_label_overrides.values()) == set(names)
 
 
 def test_matrix_lines_stand_behind_the_given_number_of_slides():
     values, names = three_slides()
-    figure = figure_of(plots.plot_matrix(values, names, lines=(1,)))
+    figure = figure_of(matrix.plot_matrix(values, names, lines=(1,)))
     data = figure.select_one({"name": "dividing lines"}).data_source.data
     segments = set(zip(data["x0"], data["y0"], data["x1"], data["y1"], strict=True))
     assert segments == {(1, 0, 1, 3), (0, 2, 3, 2)}
@@ -88,7 +90,7 @@ def test_matrix_lines_stand_behind_the_given_number_of_slides():
 def test_matrix_hover_tells_names_and_counts():
     values, names = three_slides()
     counts = np.arange(9).reshape(3, 3)
-    figure = figure_of(plots.plot_matrix(values, names, layers_used=counts, left_out=counts * 10))
+    figure = figure_of(matrix.plot_matrix(values, names, layers_used=counts, left_out=counts * 10))
     hover = figure.select_one({"type": HoverTool})
     assert hover.formatters["$y"].args["names"] == names
     assert [label for label, _ in hover.tooltips] == [
@@ -109,7 +111,7 @@ def test_matrix_changes_in_place_and_keeps_the_zoom():
 
     def draw(counter):
         order = choice["order"]
-        return plots.plot_matrix(
+        return matrix.plot_matrix(
             values[np.ix_(order, order)],
             [names[slide] for slide in order],
             bounds=choice["bounds"],
@@ -126,7 +128,7 @@ def test_matrix_changes_in_place_and_keeps_the_zoom():
     assert figure.title.text == "[2, 1, 0]"
     mapper = image_of(figure).glyph.color_mapper
     assert (mapper.low, mapper.high) == (0.5, 1.2)
-    assert list(mapper.palette) == plots.diverging_palette((0.5, 1.2))
+    assert list(mapper.palette) == looks.diverging_palette((0.5, 1.2))
     assert len(figure.select_one({"name": "dividing lines"}).data_source.data["x0"]) == 4
     hover = figure.select_one({"type": HoverTool})
     assert hover.formatters["$x"].args["names"] == names[::-1]
@@ -137,19 +139,19 @@ def test_matrix_changes_in_place_and_keeps_the_zoom():
 
 
 def test_matrix_of_one_slide():
-    figure = figure_of(plots.plot_matrix(np.array([[np.nan]]), ["only"]))
+    figure = figure_of(matrix.plot_matrix(np.array([[np.nan]]), ["only"]))
     assert image_of(figure).data_source.data["dw"][0] == 1
 
 
 def test_matrix_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="square array"):
-        plots.plot_matrix(np.ones((2, 3)), ["a", "b"])
+        matrix.plot_matrix(np.ones((2, 3)), ["a", "b"])
     with pytest.raises(ValueError, match="as many as rows"):
-        plots.plot_matrix(np.ones((2, 2)), ["a"])
+        matrix.plot_matrix(np.ones((2, 2)), ["a"])
     with pytest.raises(ValueError, match="left_out must have the shape"):
-        plots.plot_matrix(np.ones((2, 2)), ["a", "b"], left_out=np.ones(2))
+        matrix.plot_matrix(np.ones((2, 2)), ["a", "b"], left_out=np.ones(2))
     with pytest.raises(ValueError, match="increasing"):
-        plots.plot_matrix(np.ones((2, 2)), ["a", "b"], bounds=(1.1, 0.9))
+        matrix.plot_matrix(np.ones((2, 2)), ["a", "b"], bounds=(1.1, 0.9))
 
 
 def brightness(colour):
@@ -158,13 +160,13 @@ def brightness(colour):
 
 @pytest.mark.parametrize("bounds", [(0.85, 1.15), (0.5, 1.05), (0.99, 1.5)])
 def test_palette_is_neutral_at_one(bounds):
-    palette = plots.diverging_palette(bounds, count=401)
+    palette = looks.diverging_palette(bounds, count=401)
     at_one = round((1 - bounds[0]) / (bounds[1] - bounds[0]) * 400)
     assert max(range(401), key=lambda place: brightness(palette[place])) == pytest.approx(at_one, abs=4)
 
 
 def test_palette_beyond_one_is_purple_throughout():
-    red, green, _ = (int(plots.diverging_palette((1.05, 1.2))[0][at : at + 2], 16) for at in (1, 3, 5))
+    red, green, _ = (int(looks.diverging_palette((1.05, 1.2))[0][at : at + 2], 16) for at in (1, 3, 5))
     assert red > green
 
 
@@ -172,7 +174,7 @@ def test_dendrogram_follows_the_row_order():
     distances = np.array([[0, 0.3, 0.01], [0.3, 0, 0.32], [0.01, 0.32, 0]])
     tree = linkage(squareform(distances), "average")
     groups = Groups(leaves_list(tree), np.array([0, -1, 0]), distances, tree, 0.05, ["a", HTML_NAME, "c"])
-    drawn = plots.plot_dendrogram(groups)
+    drawn = matrix.plot_dendrogram(groups)
     figure = figure_of(drawn)
     overrides = figure.left[0].major_label_overrides
     assert [overrides[place] for place in (2.5, 1.5, 0.5)] == [groups.names[slide] for slide in groups.order]
@@ -188,7 +190,7 @@ def test_dendrogram_of_an_unknown_pair_keeps_its_scale():
     far = 2.0
     tree = linkage([0.02, far, far], "complete")
     distances = np.array([[0, 0.02, np.inf], [0.02, 0, np.inf], [np.inf, np.inf, 0]])
-    drawn = plots.plot_dendrogram(
+    drawn = matrix.plot_dendrogram(
         Groups(leaves_list(tree), np.array([0, 0, -1]), distances, tree, 0.05, ["a", "b", "c"])
     )
     assert figure_of(drawn).x_range.end == pytest.approx(0.0625)
@@ -197,7 +199,7 @@ def test_dendrogram_of_an_unknown_pair_keeps_its_scale():
 
 def test_dendrogram_of_one_slide():
     groups = Groups(np.array([0]), np.array([-1]), np.zeros((1, 1)), np.empty((0, 4)), 0.05, ["only"])
-    figure_of(plots.plot_dendrogram(groups))
+    figure_of(matrix.plot_dendrogram(groups))
 
 
 def pair_of(height=5, width=8):

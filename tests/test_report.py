@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from bokeh.models import RangeSlider, Select
 
-from dashboards.support.flatfield_plots import plot_matrix
+from dashboards.support.flatfield_matrix import plot_matrix
 from dashboards.support.report import LARGEST_MATRIX_BYTES, Report, matrix_with_controls, table_html
 
 HTML_NAME = '<img src=x onerror="window.hit=1">'

@@ -1,10 +1,11 @@
 """Flatfield: which slides share one illumination, and the model that removes it."""
 
-from analysis.flatfield._comparison import Comparison, PairComparison, compare_mean_images, compare_pair
+from analysis.flatfield._comparison import Comparison, compare_mean_images
 from analysis.flatfield._correction import Correction, ModelCheck, apply_model, check_model
 from analysis.flatfield._groups import Groups, suggest_groups
 from analysis.flatfield._meanimage import MeanImage, find_fields, make_mean_image
 from analysis.flatfield._model import FlatfieldModel, create_model, read_model, refuse_existing_model
+from analysis.flatfield._pair import PairComparison, compare_pair
 from analysis.flatfield._registry import Registration, read_model_table, register_model
 from analysis.flatfield._slides import (
     NOT_GOOD,

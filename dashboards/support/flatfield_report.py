@@ -19,7 +19,8 @@ from analysis.flatfield import (
     sort_slides,
 )
 from analysis.provenance import describe_inputs, versions
-from dashboards.support.flatfield_plots import plot_dendrogram, plot_field, plot_matrix
+from dashboards.support.flatfield_matrix import plot_dendrogram, plot_matrix
+from dashboards.support.flatfield_plots import plot_field
 from dashboards.support.flatfield_words import check_sentence, groups_sentence
 from dashboards.support.report import Report, matrix_with_controls
 

@@ -1,4 +1,4 @@
-"""What the flatfield page shows: controls, matrix, pair, groups, model, tables. Views only read the dashboard."""
+"""What the flatfield page shows: matrix, pair, groups, model, tables. Views only read the dashboard."""
 
 from __future__ import annotations
 
@@ -12,161 +12,23 @@ import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models.widgets.tables import NumberFormatter
 
 from analysis.flatfield import Groups, choose_layers
 from analysis.tables import table_text
+from dashboards.support.flatfield_matrix import matrix_cell, plot_dendrogram, plot_matrix
 from dashboards.support.flatfield_plots import (
-    matrix_cell,
     no_image,
-    plot_dendrogram,
     plot_field,
-    plot_matrix,
     plot_over_layers,
     plot_pair_histogram,
     plot_pair_images,
 )
 from dashboards.support.flatfield_words import check_sentence, groups_sentence, pair_sentence, problem_sentence
 from dashboards.support.jobs import start
-from dashboards.support.page import card, code_box, empty_state, error_banner, say, section, words
+from dashboards.support.page import card, code_box, empty_state, error_banner, say, words
+from dashboards.support.tabs import Shown, either, live, pane, show_table
 
-_SHOWN_NAMES = 40
-_TABLE_ROWS = 20
 _MATRIX_INPUTS = ["result", "groups", "layers", "layer", "bounds", "sort_by", "lines", "lines_after", "chosen"]
-
-
-# ---- controls --------------------------------------------------------------------------------------------
-
-
-def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
-    """Return the controls of the flatfield page, in sections."""
-    p = dashboard.param
-    wide = {"sizing_mode": "stretch_width", "size": "small"}
-    return [
-        section(
-            "Slides",
-            pmui.TextAreaInput.from_param(p.roots, rows=2, auto_grow=True, max_rows=6, **wide),
-            _pattern(dashboard),
-            pmui.TextInput.from_param(p.working_dir, **wide),
-            pmui.Select.from_param(p.meanimage_folder, label="Mean images in", **wide),
-            pmui.IntInput.from_param(p.min_images_stacked, **wide),
-            _compare_button(dashboard),
-        ),
-        section(
-            "Picture",
-            pmui.Select.from_param(p.layers, **wide),
-            _layer_slider(dashboard),
-            pmui.RangeSlider.from_param(p.bounds, **wide),
-            pmui.Select.from_param(p.sort_by, **wide),
-            pmui.Select.from_param(p.lines, **wide),
-            pmui.MultiChoice.from_param(p.lines_after, visible=p.lines.rx() == "named", sizing_mode="stretch_width"),
-        ),
-        section("Groups", pmui.FloatSlider.from_param(p.threshold, format="0.000", **wide)),
-        section(
-            "Model",
-            pmui.Select.from_param(p.members, **wide),
-            pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide),
-            pmui.Select.from_param(p.smoothing, **wide),
-            pmui.FloatInput.from_param(p.smoothing_sigma_px, **wide),
-            pmui.Checkbox.from_param(p.skip_creation, sizing_mode="stretch_width", size="small"),
-            pmui.Checkbox.from_param(p.replace, sizing_mode="stretch_width", size="small"),
-            *_register(dashboard),
-        ),
-    ]
-
-
-def _layer_slider(dashboard: Any) -> pn.viewable.Viewable:
-    """Slider whose value follows when it is let go, so that files are not read for every step on the way."""
-    slider = pmui.IntSlider.from_param(dashboard.param.layer, label="Layer of a pair, model or picture", size="small")
-    slider.sizing_mode = "stretch_width"
-    return slider
-
-
-def _pattern(dashboard: Any) -> pn.viewable.Viewable:
-    field = pmui.TextInput.from_param(
-        dashboard.param.sample_regex, placeholder="all slides", sizing_mode="stretch_width", size="small"
-    )
-    line = words("", muted=True, margin=(-4, 10, 6, 10))
-
-    def count(*_: Any) -> None:
-        if dashboard.found is None:
-            say(line, "No slides yet.")
-            return
-        names, total, wrong = dashboard.matching(field.value_input or "")
-        listed = ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else "")
-        say(line, wrong or f"{len(names)} of {total} slides match" + (f": {listed}" if names else ""))
-
-    field.param.watch(count, ["value_input", "value"])
-    dashboard.param.watch(count, "found")
-    count()
-    return pmui.Column(field, line, sizing_mode="stretch_width", margin=0)
-
-
-def _compare_button(dashboard: Any) -> pn.viewable.Viewable:
-    button = pmui.Button(label="Compare", variant="contained", sizing_mode="stretch_width", margin=(8, 10))
-
-    def refresh(*_: Any) -> None:
-        missing = dashboard.result.unknown_pairs if dashboard.result is not None else 0
-        some = dashboard.result is not None and len(dashboard.result.slides) > 1
-        button.label = f"Compare {missing} pairs" if missing else "All pairs are compared" if some else "Compare"
-        button.disabled = not missing or dashboard.job.busy
-
-    dashboard.param.watch(refresh, "result")
-    dashboard.job.param.watch(refresh, "busy")
-    refresh()
-    button.on_click(lambda _: start(dashboard.compare))
-    return button
-
-
-def _register(dashboard: Any) -> list[pn.viewable.Viewable]:
-    """A button that says what it will write, asks once, and then does it."""
-    button = pmui.Button(label="Register", variant="contained", sizing_mode="stretch_width", margin=(8, 10))
-    question = pn.Column(sizing_mode="stretch_width")
-    yes = pmui.Button(label="Register and write", variant="contained")
-    no = pmui.Button(label="Not now", variant="outlined")
-    dialog = pmui.Dialog(
-        question,
-        pmui.Row(yes, no, margin=(10, 0)),
-        title="Register a model version",
-        open=False,
-        width_option="sm",
-        close_on_click=True,
-    )
-
-    def refresh(*_: Any) -> None:
-        ready = dashboard.result is not None and len(dashboard.result.slides) > 0
-        count = len(dashboard.slides_to_register()) if ready else 0
-        button.label = f"Register {count} slides as {dashboard.version}…" if dashboard.version else "Register…"
-        button.disabled = not (ready and count and dashboard.version) or dashboard.job.busy
-
-    def ask(_: Any) -> None:
-        slides = dashboard.slides_to_register()
-        shown = ", ".join(slides.labels[:_SHOWN_NAMES]) + (", …" if len(slides) > _SHOWN_NAMES else "")
-        question[:] = [
-            words(f"{len(slides)} slides become version {dashboard.version}: {shown}."),
-            words("This will write", muted=True, margin=(8, 0, 0, 0)),
-            *[words(str(path), margin=(0, 0, 0, 12)) for path in dashboard.files_to_write()],
-            words(
-                "An existing version is replaced; the table keeps a dated copy."
-                if dashboard.replace
-                else "An existing version is refused.",
-                muted=True,
-                margin=(8, 0, 0, 0),
-            ),
-        ]
-        dialog.open = True
-
-    def confirm(_: Any) -> None:
-        dialog.open = False
-        start(dashboard.register)
-
-    button.on_click(ask)
-    yes.on_click(confirm)
-    no.on_click(lambda _: setattr(dialog, "open", False))
-    dashboard.param.watch(refresh, ["result", "groups", "members", "version"])
-    dashboard.job.param.watch(refresh, "busy")
-    refresh()
-    return [button, dialog]
 
 
 # ---- the page's middle -----------------------------------------------------------------------------------
@@ -185,62 +47,6 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
     }
     tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
     return pmui.Column(_problems_banner(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
-
-
-class Shown:
-    """One tab: what is drawn on it waits until a person looks at it.
-
-    A plot that changes on a tab never opened fails in the browser, and drawing what nobody sees costs time. Words must
-    not wait: those that change while a tab opens are lost on the way.
-    """
-
-    def __init__(self, tabs: pmui.Tabs, place: int):
-        self._tabs, self._place = tabs, place
-        self._waiting: dict[Callable[..., None], None] = {}
-        tabs.param.watch(self._catch_up, "active")
-
-    def __call__(self, draw: Callable[..., None]) -> Callable[..., None]:
-        """Return a callback that draws now, or when the tab is opened."""
-
-        def drawn_or_waiting(*_: Any) -> None:
-            if self._tabs.active == self._place:
-                draw()
-            else:
-                self._waiting[draw] = None
-
-        return drawn_or_waiting
-
-    def _catch_up(self, *_: Any) -> None:
-        if self._tabs.active == self._place:
-            waiting, self._waiting = self._waiting, {}
-            for draw in waiting:
-                draw()
-
-
-def _live(draw: Callable[[], Any], dashboard: Any, on: list[str], shown: Shown) -> hv.DynamicMap:
-    """A picture that is drawn again in place, so that the zoom stays, when one of some parameters changes."""
-    pipe = hv.streams.Pipe(data=0)
-    dashboard.param.watch(shown(lambda: pipe.send(pipe.data + 1)), on)
-    return hv.DynamicMap(lambda data: draw(), streams=[pipe])
-
-
-def _pane(element: Any = None, **options: Any) -> pn.pane.HoloViews:
-    return pn.pane.HoloViews(element, linked_axes=False, sizing_mode="stretch_width", **options)
-
-
-def _either(dashboard: Any, on: list[str], shown: Callable[[], bool], content: Any, otherwise: Any) -> pn.Column:
-    """Show the content when there is something to show, and what to do otherwise.
-
-    Both are on the page from the start, because a plot added later fails now and then in the browser.
-    """
-
-    def refresh(*_: Any) -> None:
-        content.visible = shown()
-        otherwise.visible = not content.visible
-
-    dashboard.param.watch(refresh, on)
-    refresh()
-    return pn.Column(content, otherwise, sizing_mode="stretch_width")
 
 
 def _has_groups(dashboard: Any) -> bool:
@@ -287,11 +93,11 @@ def _comparison_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         styles={"gap": "12px", "grid-template-columns": "minmax(0, 12fr) minmax(0, 10fr)"},
         margin=(12, 0),
     )
-    return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
+    return either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
 
 
 def _matrix_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:
-    matrix = _live(lambda: draw_matrix(dashboard), dashboard, _MATRIX_INPUTS, shown)
+    matrix = live(lambda: draw_matrix(dashboard), dashboard, _MATRIX_INPUTS, shown)
     tap = hv.streams.Tap(source=matrix)
 
     def tapped(x: float | None, y: float | None) -> None:
@@ -303,7 +109,7 @@ def _matrix_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:
         dashboard.chosen = tuple(int(order[place]) for place in cell)
 
     tap.add_subscriber(tapped)
-    return _pane(matrix)
+    return pane(matrix)
 
 
 def draw_matrix(dashboard: Any) -> hv.Image:
@@ -344,7 +150,7 @@ def _pair_view(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     title, sentence = words("", variant="h6", margin=0), words("", muted=True)
     drawn = PairPictures(dashboard)
     first, second, difference, histogram, layers = (
-        _pane(_live(draw, dashboard, ["pair"], shown))
+        pane(live(draw, dashboard, ["pair"], shown))
         for draw in (drawn.first, drawn.second, drawn.difference, drawn.histogram, drawn.over_layers)
     )
     content = pmui.Column(
@@ -369,7 +175,7 @@ def _pair_view(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     hint = empty_state("Choose a pair", "Click a cell of the matrix to see both mean images and where they differ.")
     return pmui.Column(
         dashboard.pair_job.panel(),
-        _either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint),
+        either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint),
         sizing_mode="stretch_width",
     )
 
@@ -428,14 +234,14 @@ _NO_PAIR = SimpleNamespace(histogram=(np.zeros(2), np.linspace(-6, 6, 3)))
 
 def _groups_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     sentence = words("", variant="body1", margin=(4, 4))
-    ordered = _live(lambda: _draw_ordered(dashboard), dashboard, ["groups", "bounds"], shown)
-    tree = _live(lambda: _draw_tree(dashboard), dashboard, ["groups"], shown)
+    ordered = live(lambda: _draw_ordered(dashboard), dashboard, ["groups", "bounds"], shown)
+    tree = live(lambda: _draw_tree(dashboard), dashboard, ["groups"], shown)
     table = pn.Column(sizing_mode="stretch_width")
     content = pmui.Column(
         sentence,
         pn.GridBox(
-            card(_pane(ordered)),
-            card(_pane(tree)),
+            card(pane(ordered)),
+            card(pane(tree)),
             ncols=2,
             sizing_mode="stretch_width",
             styles={"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)"},
@@ -450,12 +256,12 @@ def _groups_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         if groups is None or len(groups.names) < 2:
             return
         say(sentence, groups_sentence(groups))
-        _show_table(table, groups.table)
+        show_table(table, groups.table)
 
     dashboard.param.watch(refresh, "groups")
     refresh()
     enough = empty_state("No groups yet", "At least two slides must be compared.")
-    return _either(dashboard, ["groups"], lambda: _has_groups(dashboard), content, enough)
+    return either(dashboard, ["groups"], lambda: _has_groups(dashboard), content, enough)
 
 
 def _draw_tree(dashboard: Any) -> hv.Overlay:
@@ -485,7 +291,7 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     chooser = pmui.Select(label="Version", options={"choose one": ""}, width=260)
     test = pmui.Button(label="Test on halves of the slides", variant="outlined", margin=(14, 10))
     panes = [
-        _pane(_live(lambda kind=kind: _draw_field(dashboard, kind), dashboard, ["model", "layer"], shown))
+        pane(live(lambda kind=kind: _draw_field(dashboard, kind), dashboard, ["model", "layer"], shown))
         for kind in _FIELDS
     ]
     title = words("", variant="h6", margin=0)
@@ -510,13 +316,13 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         index = min(dashboard.layer, model.flatfield.shape[2]) - 1
         slides = f", made of {len(model.slides)} slides" if model.slides is not None else ""
         say(title, f"Model {model.version}, layer {index + 1}{slides}")
-        _show_table(layers, model.table)
+        show_table(layers, model.table)
         list_versions()
 
     def show_check(*_: Any) -> None:
         if dashboard.check is not None:
             say(verdict, check_sentence(dashboard.check))
-            _show_table(check, dashboard.check.table)
+            show_table(check, dashboard.check.table)
 
     chooser.param.watch(lambda event: _choose_version(dashboard, event.new), "value")
     test.on_click(lambda _: start(dashboard.test))
@@ -529,8 +335,8 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     hint = empty_state("No model shown", "Register slides on the left, or choose a version registered before.")
     return pmui.Column(
         pmui.Row(chooser, test),
-        _either(dashboard, ["model"], lambda: dashboard.model is not None, pictures, hint),
-        _either(dashboard, ["check"], lambda: dashboard.check is not None, checked, pn.Spacer(height=0)),
+        either(dashboard, ["model"], lambda: dashboard.model is not None, pictures, hint),
+        either(dashboard, ["check"], lambda: dashboard.check is not None, checked, pn.Spacer(height=0)),
         sizing_mode="stretch_width",
         margin=(12, 0),
     )
@@ -560,42 +366,6 @@ def _choose_version(dashboard: Any, version: str) -> None:
 
 
 # ---- tables, text and log --------------------------------------------------------------------------------
-
-
-_TABLE_LOOK = """
-:host .tabulator { font-size: 13px; background: none; border: none; }
-:host .tabulator .tabulator-header, :host .tabulator .tabulator-header .tabulator-col { background: none; }
-:host .tabulator .tabulator-row { min-height: 0; }
-:host .tabulator .tabulator-row .tabulator-cell { padding: 5px 10px; }
-"""
-
-
-def _show_table(place: pn.Column, frame: pd.DataFrame) -> None:
-    """Show a table with plain headings and four decimals; an empty one is said in words."""
-    if frame.empty:
-        place[:] = [words("Nothing.", muted=True)]
-        return
-    formatters = {
-        name: NumberFormatter(format="0.0000", text_align="right")
-        for name in frame.columns
-        if pd.api.types.is_float_dtype(frame[name])
-    }
-    # a new widget each time: one on a tab not opened yet does not bear new columns
-    place[:] = [
-        pn.widgets.Tabulator(
-            frame,
-            titles={name: str(name).replace("_", " ") for name in frame.columns},
-            formatters=formatters,
-            show_index=False,
-            disabled=True,
-            pagination="remote" if len(frame) > _TABLE_ROWS else None,
-            page_size=_TABLE_ROWS,
-            theme="simple",
-            layout="fit_data_table",
-            stylesheets=[_TABLE_LOOK],
-            sizing_mode="stretch_width",
-        )
-    ]
 
 
 def pairs_table(dashboard: Any) -> pd.DataFrame:
@@ -628,7 +398,7 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def refresh(*_: Any) -> None:
         if _has_slides(dashboard):
-            _show_table(table, pairs_table(dashboard))
+            show_table(table, pairs_table(dashboard))
 
     def as_file(frame: Callable[[], pd.DataFrame]) -> Callable[[], io.BytesIO]:
         return lambda: io.BytesIO(table_text(frame()).encode("utf-8"))
@@ -657,7 +427,7 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     content = pmui.Column(
         title, pmui.Row(downloads, *_report(dashboard)), card(table), sizing_mode="stretch_width", margin=(12, 0)
     )
-    return _either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
+    return either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
 
 
 def _report(dashboard: Any) -> list[pn.viewable.Viewable]:
@@ -699,7 +469,7 @@ def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def refresh(*_: Any) -> None:
         say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
-        _show_table(problems, dashboard.result.problems if dashboard.result is not None else pd.DataFrame())
+        show_table(problems, dashboard.result.problems if dashboard.result is not None else pd.DataFrame())
 
     dashboard.param.watch(refresh, ["log", "result"])
     refresh()

@@ -24,7 +24,8 @@ from bokeh.resources import Resources
 from markupsafe import Markup
 
 from analysis.files import whole_file
-from dashboards.support.flatfield_plots import DIVERGING, plot_matrix
+from dashboards.support.flatfield_matrix import plot_matrix
+from dashboards.support.looks import DIVERGING
 from dashboards.support.page import ACCENT, FONTS, INK, LINE, MARK, MONOSPACE, MUTED
 
 LARGEST_ROWS = 500

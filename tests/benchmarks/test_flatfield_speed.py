@@ -35,18 +35,18 @@ FILTERS_43 = (
 )
 MEASURED = """
 import json, re, sys, time
-from analysis.flatfield import _comparison
+from analysis.flatfield import _computation, compare_mean_images
 kernel = 0.0
-real = _comparison.add_pairs
+real = _computation.add_pairs
 def timed(*args):
     global kernel
     start = time.thread_time()
     real(*args)
     kernel += time.thread_time() - start
-_comparison.compare_mean_images(sys.argv[1], sample_regex="W")  # compiled before the clock starts
-_comparison.add_pairs = timed
+compare_mean_images(sys.argv[1], sample_regex="W")  # compiled before the clock starts
+_computation.add_pairs = timed
 wall, cpu = time.perf_counter(), time.process_time()
-found = _comparison.compare_mean_images(sys.argv[1], sample_regex=sys.argv[2])
+found = compare_mean_images(sys.argv[1], sample_regex=sys.argv[2])
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 count = len(found.slides) * (len(found.slides) - 1) // 2
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
