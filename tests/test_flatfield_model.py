@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from analysis.flatfield import _correction, find_slides
 from analysis.flatfield._correction import apply_model, divide
-from analysis.flatfield._model import create_model, find_registered_slides, read_model, stack_slides
+from analysis.flatfield._model import create_model, read_model, stack_slides
+from analysis.flatfield._registered import find_registered_slides
 from analysis.flatfield._registry import register_model
 from analysis.flatfield._smoothing import make_flatfield, mean_and_error, smooth_astropath, smooth_edge_aware
 from analysis.images import read_image, write_image

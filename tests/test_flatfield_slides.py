@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from analysis.flatfield import choose_layers, dividing_lines, find_slides, layer_sets, sort_slides
-from analysis.synthetic.flatfield import draw_cohort, write_slide_xml
+from analysis.flatfield._slide_files import write_slide_xml
+from analysis.synthetic.flatfield import draw_cohort
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.flatfield import _meanimage, compare_mean_images, find_slides
-from analysis.flatfield._meanimage import find_fields, find_thresholds, make_mean_image, stack_fields
+from analysis.flatfield import _fields, compare_mean_images, find_slides
+from analysis.flatfield._fields import find_fields, find_thresholds, stack_fields
+from analysis.flatfield._meanimage import make_mean_image
 from analysis.images import write_image
 from analysis.synthetic.flatfield import draw_fields
 from analysis.tasks import Cancelled
@@ -298,7 +299,7 @@ def test_memory_does_not_grow_with_the_fields(tmp_path, monkeypatch):
     field = find_fields(tmp_path / "in")[0]
     files = [shutil.copy(field, tmp_path / "in" / f"g{number}.tif") for number in range(30)]
     lock, held = threading.Lock(), {"now": 0, "most": 0}
-    read, add = _meanimage._read_field, _meanimage._add_field
+    read, add = _fields._read_field, _fields._add_field
 
     def counted_read(*arguments):
         with lock:
@@ -311,8 +312,8 @@ def test_memory_does_not_grow_with_the_fields(tmp_path, monkeypatch):
         with lock:
             held["now"] -= 1
 
-    monkeypatch.setattr(_meanimage, "_read_field", counted_read)
-    monkeypatch.setattr(_meanimage, "_add_field", counted_add)
+    monkeypatch.setattr(_fields, "_read_field", counted_read)
+    monkeypatch.setattr(_fields, "_add_field", counted_add)
     stack_fields(files, background_threshold=0, workers=2)
     assert held["now"] == 0
     assert held["most"] <= 6

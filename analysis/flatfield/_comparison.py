@@ -24,7 +24,8 @@ from analysis.flatfield._computation import (
     known_pairs,
     survey_slides,
 )
-from analysis.flatfield._slides import Slides, choose_layers, find_slides, with_common_shape
+from analysis.flatfield._order import choose_layers
+from analysis.flatfield._slides import Slides, find_slides, with_common_shape
 from analysis.flatfield._store import Pairs, Store, table_of
 from analysis.patterns import match_names
 from analysis.tasks import Cancelled, Progress, count_workers

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from analysis.flatfield._meanimage import find_thresholds, first_shape, list_fields, stack_fields
+from analysis.flatfield._fields import find_thresholds, first_shape, list_fields, stack_fields
 from analysis.flatfield._model import FlatfieldModel, ImageSums, read_model, stack_slides
 from analysis.flatfield._slides import Slides
 from analysis.flatfield._smoothing import (

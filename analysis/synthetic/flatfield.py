@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from analysis.flatfield._meanimage import write_mean_image
-from analysis.flatfield._meanimage import write_slide_xml as write_slide_xml
+from analysis.flatfield._slide_files import write_mean_image
 from analysis.tables import write_table
 
 # Filter, first emission wavelength in nm and number of layers of a microscope with 35 layers.

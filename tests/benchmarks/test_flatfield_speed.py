@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from analysis.flatfield import Comparison, Slide, Slides
+from analysis.flatfield._slide_files import write_slide_xml
 from analysis.flatfield._slides import make_problems
-from analysis.synthetic.flatfield import draw_illumination, filters_of_layers, write_slide_xml
+from analysis.synthetic.flatfield import draw_illumination, filters_of_layers
 from dashboards.flatfield import FlatfieldDashboard
 from dashboards.support.flatfield_views import draw_matrix
 
