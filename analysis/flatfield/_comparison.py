@@ -209,14 +209,14 @@ def compare_mean_images(
     slides = _selected(slides, sample_regex)
     plan = Plan(memory_gb * 1e9, count_workers(workers), progress, cancel)
     # one run at a time in a folder: a second one waits, then finds the pairs done
-    with _turn(store, compute, cancel):
+    with _turn(store, compute, plan):
         if store is not None and compute:
             store.import_table(slides.slides)
         return _compare(slides, store, settings, min_images_stacked, plan, compute)
 
 
 @contextmanager
-def _turn(store: Store | None, compute: bool, cancel: threading.Event | None) -> Iterator[None]:
+def _turn(store: Store | None, compute: bool, plan: Plan) -> Iterator[None]:
     """Hold the working folder's run lock, waiting in small steps so that a cancel is heard."""
     with ExitStack() as held:
         waiting = store is not None and compute
@@ -225,7 +225,9 @@ def _turn(store: Store | None, compute: bool, cancel: threading.Event | None) ->
                 held.enter_context(locked(store.run_lock, timeout_s=0.5))
                 waiting = False
             except TimeoutError:
-                if cancel is not None and cancel.is_set():
+                if plan.progress is not None:
+                    plan.progress(0, 1, "waiting for another run in this working folder")
+                if plan.cancel is not None and plan.cancel.is_set():
                     raise Cancelled("Stopped while another run was busy in this working folder.") from None
         yield
 
