@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from dashboards.support.jobs import start
 from dashboards.support.page import say, section, words
 
-_SHOWN_NAMES = 40
+_SHOWN_NAMES = 24
 
 
 def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
