@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from analysis.flatfield import _computation, compare_mean_images, compare_pair, find_slides
+from analysis.flatfield import _blocks, _computation, compare_mean_images, compare_pair, find_slides
 from analysis.flatfield._store import TABLE_COLUMNS, TABLE_NAME, Store
 from analysis.synthetic.flatfield import draw_cohort, write_slide
 from analysis.tables import read_table
@@ -350,6 +350,28 @@ def test_cancelled_run_goes_on_where_it_stopped(roots, tmp_path, monkeypatch):
     monkeypatch.setattr(_computation, "BLOCK_PIXELS", 1024)
     assert found.values == pytest.approx(compare_mean_images(roots).values, rel=1e-13, nan_ok=True)
     assert not list((tmp_path / "meanimagecomparison_store").glob("partial-*"))
+
+
+def test_sums_that_lack_a_block_do_not_outlive_the_run(roots, tmp_path, monkeypatch):
+    monkeypatch.setattr(_computation, "BLOCK_PIXELS", 52)
+    monkeypatch.setattr(_computation, "_CHECKPOINT_S", -1)
+    real, cancel = _blocks.read_block, threading.Event()
+
+    def fail_once(path, first, out):
+        if path.name == "M1_2-mean_image.bin" and first == 0 and len(out) == 52:
+            raise OSError(5, "Input/output error", str(path))
+        real(path, first, out)
+
+    def stop_half_way(done, total, words):
+        if words.startswith("comparing") and done == 5:
+            cancel.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_blocks, "read_block", fail_once)
+        with pytest.raises(Cancelled):
+            compare_mean_images(roots, working_dir=tmp_path, cancel=cancel, progress=stop_half_way, workers=1)
+    found = compare_mean_images(roots, working_dir=tmp_path)
+    assert found.values == pytest.approx(compare_mean_images(roots).values, rel=1e-13, nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ _CHECKPOINT_S = 10.0
 
 @dataclass(frozen=True)
 class Plan:
+    """How to work: memory in bytes, threads, and whom to tell and hear."""
+
     memory: float
     workers: int
     progress: Progress | None
@@ -30,6 +32,7 @@ class Plan:
 
 
 def add_problems(problems: pd.DataFrame, rows: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """Return a table of problems with further rows."""
     return make_problems([*problems.itertuples(index=False, name=None), *rows])
 
 
@@ -49,6 +52,7 @@ def _failure(slide: Slide, error: Exception) -> tuple[Path | str, str, str, str]
 
 
 def find_keys(slides: Slides) -> tuple[Slides, dict[tuple[str, str], SlideKey]]:
+    """Return the slides whose files can be looked at, and what their results are kept under."""
     keys, lost = {}, {}
     for index, slide in enumerate(slides.slides):
         try:
@@ -109,6 +113,7 @@ def survey_slides(
 
 
 def keep_well_stacked(slides: Slides, surveys: Mapping[tuple[str, str], Survey], min_images: int) -> Slides:
+    """Return the slides whose emptiest layer has enough images stacked; the others are listed."""
     short = {}
     for index, slide in enumerate(slides.slides if min_images else ()):
         if slide.key not in surveys:
@@ -195,7 +200,9 @@ def _add_up(
         if error is not None:
             raise error
         sums += part
-        partial.save(sums, shift, blocks.index(block) + 1)
+        # sums that lack blocks of a slide must not outlive this run, which alone knows of it
+        if not reader.failed:
+            partial.save(sums, shift, blocks.index(block) + 1)
     return sums
 
 
