@@ -44,7 +44,7 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb", **open_options: A
         With the final name in it, when the disk is full or the folder cannot be written. The temporary
         file is removed and an older file of that name is untouched.
     """
-    final = Path(path)
+    final = Path(os.path.realpath(path))  # what a link leads to is what others read
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}")
     try:
@@ -107,7 +107,7 @@ def locked(path: str | os.PathLike[str], *, timeout_s: float = 60.0) -> Iterator
     TimeoutError
         When somebody else keeps the lock; the message names the holder and what to do.
     """
-    marker = Path(f"{os.fspath(path)}.lock")
+    marker = Path(f"{os.path.realpath(path)}.lock")
     marker.parent.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLock(str(marker), timeout=timeout_s, poll_interval=0.02)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 
 import re2
@@ -9,6 +11,7 @@ import regex
 
 LONGEST_PATTERN = 200
 _TIMEOUT_S = 0.5
+_MOST_REPEATS = 10_000
 
 _quiet = re2.Options()
 _quiet.log_errors = False
@@ -57,6 +60,10 @@ def match_names(pattern: str | None, names: Iterable[str]) -> list[bool]:
 
 
 def _match_with_timeout(pattern: str, names: Iterable[str]) -> dict[str, bool]:
+    # compiling unrolls repeats, nested ones multiply, and no time-out guards it
+    repeats = math.prod(int(count) for count in re.findall(r"(\d+)\}", pattern) if int(count))
+    if repeats > _MOST_REPEATS:
+        raise ValueError(f"A pattern's repeat counts must multiply to at most {_MOST_REPEATS}; got {pattern!r}.")
     try:
         compiled = regex.compile(pattern)
     except regex.error as error:

@@ -49,8 +49,14 @@ def read_table(
         When the file cannot be opened.
     """
     text = _decode(Path(path))
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a comma-separated table; {error}.") from None
     header = rows[0] if rows else []
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} must name each column once; {', '.join(twice)} stands there more than once.")
     missing = [name for name in columns if name not in header]
     if missing:
         raise ValueError(
@@ -94,7 +100,10 @@ def _converted(values: pd.Series, kind: Callable[[str], float], path: str | os.P
     converted = []
     for line, value in enumerate(values, start=2):
         try:
-            converted.append(kind(value))
+            number = kind(value)
+            if kind is int and abs(number) >= 2**63:
+                raise ValueError
+            converted.append(number)
         except ValueError:
             what = "a whole number" if kind is int else "a number"
             raise ValueError(f"{path} line {line}, column {values.name} must be {what}; got {value!r}.") from None

@@ -23,6 +23,15 @@ def test_whole_file_replaces_in_one_step(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
+def test_whole_file_writes_where_a_link_leads(tmp_path):
+    shared, link = tmp_path / "shared.csv", tmp_path / "link.csv"
+    shared.write_text("old")
+    link.symlink_to(shared)
+    with whole_file(link, "w") as handle:
+        handle.write("new")
+    assert link.is_symlink() and shared.read_text() == "new"
+
+
 def test_whole_file_keeps_the_old_one_when_writing_fails(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
@@ -158,6 +167,8 @@ def test_no_pattern_hangs(pattern):
 
 
 def test_pattern_refusals():
+    with pytest.raises(ValueError, match="repeat counts must multiply to at most 10000"):
+        match_names("(?=a)(((a{2000}){2000}){2000})", ["a"])
     with pytest.raises(ValueError, match="must be a regular expression"):
         match_names("(", ["a"])
     with pytest.raises(ValueError, match="at most 200 characters; got 201"):

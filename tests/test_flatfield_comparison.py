@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,7 +254,57 @@ def test_existing_table_is_imported_and_kept(roots, tmp_path, monkeypatch):
     written = pd.read_csv(work / TABLE_NAME)
     old = written[(written["slide_ID_1"] == "OLD") | (written["slide_ID_2"] == "OLD")].dropna()
     assert old["delta_over_sigma_std_dev"].tolist() == [1.25]
-    assert len(written) == len(table) + 4  # a pair has all its layers
+    assert len(written) == len(table) + 1
+
+
+def exported(folder):
+    return as_dict(pd.read_csv(folder / TABLE_NAME))
+
+
+def test_table_shows_the_states_compared_last(tmp_path):
+    for folder, seed in (("meanimage", 1), ("meanimage_from_fw_files", 2)):
+        shape = {"shape": (8, 9, 2), "sizes": (3,), "outliers": 0}
+        roots = draw_cohort(tmp_path / "data", seed=seed, meanimage_folder=folder, **shape).roots
+    for folder in ("meanimage", "meanimage_from_fw_files", "meanimage"):
+        found = compare_mean_images(roots, working_dir=tmp_path / "w", meanimage_folder=folder)
+        assert exported(tmp_path / "w") == pytest.approx(as_dict(found.table), rel=1e-15)
+
+
+def test_imported_pairs_that_lack_numbers_are_computed(roots, tmp_path):
+    complete = compare_mean_images(roots, working_dir=tmp_path / "other")
+    table = pd.read_csv(tmp_path / "other" / TABLE_NAME)
+    table.loc[1, "delta_over_sigma_std_dev"] = np.nan
+    work = tmp_path / "work"
+    work.mkdir()
+    table.drop(index=[6]).to_csv(work / TABLE_NAME, index=False, na_rep="nan")
+    found = compare_mean_images(roots, working_dir=work)
+    assert found.new_pairs == 2
+    assert as_dict(found.table) == pytest.approx(as_dict(complete.table), rel=1e-12)
+    assert exported(work) == pytest.approx(as_dict(complete.table), rel=1e-12)
+
+
+def test_import_under_a_narrow_pattern_serves_a_wider_one(roots, tmp_path):
+    compare_mean_images(roots, working_dir=tmp_path / "other")
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copy(tmp_path / "other" / TABLE_NAME, work)
+    assert compare_mean_images(roots, working_dir=work, sample_regex="M1_[12]").new_pairs == 0
+    assert compare_mean_images(roots, working_dir=work).new_pairs == 0
+
+
+def test_slides_of_the_given_roots_decide_the_shape(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.flatfield._store._MOST_SHARDS", 1)
+    few = draw_cohort(tmp_path / "a", shape=(8, 9, 2), sizes=(2,), outliers=0).roots
+    many = draw_cohort(tmp_path / "b", shape=(8, 9, 5), sizes=(4,), outliers=0).roots
+    work = tmp_path / "work"
+    compare_mean_images(many, working_dir=work)
+    found = compare_mean_images(few, working_dir=work)
+    assert found.slides.labels == ("M1_1", "M1_2") and found.new_pairs == 1
+    assert set(found.problems["reason"]) == {"another image shape"}
+    written = pd.read_csv(work / TABLE_NAME)
+    assert len(written) == 6 * 5 + 2 and written["delta_over_sigma_std_dev"].notna().all()
+    for roots in (few, many):
+        assert compare_mean_images(roots, working_dir=work).new_pairs == 0
 
 
 def test_imported_pairs_of_newer_files_are_computed_again(roots, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.flatfield import choose_layers, dividing_lines, find_slides, layer_sets, sort_slides
+from analysis.flatfield._order import natural_key
 from analysis.flatfield._slide_files import write_slide_xml
 from analysis.synthetic.flatfield import draw_cohort
 
@@ -130,6 +131,9 @@ def test_wrong_number_of_filters_is_listed(roots):
         (b"SlideID,Project,Cohort,BatchID\r\nM1_1,one,1,1\r\n", "wrong table", "line 2, column Project"),
         (b"SlideID,Project,Cohort,BatchID\r\nM1_1,1\r\nM1_2,1,1,1\r\n", "wrong table", "line 2 must have 4 values"),
         (b"\xff\xfeSlideID", "wrong table", "UTF-8"),
+        (b"SlideID,Project,Cohort,BatchID\r\nM1_1,99999999999999999999,1,1\r\n", "wrong table", "column Project"),
+        (b"SlideID,Project,Project,Cohort,BatchID\r\nM1_1,1,1,1,1\r\n", "wrong table", "Project stands there more"),
+        (b"SlideID,Project,Cohort,BatchID\r\n" + 200_000 * b"x" + b",1,1,1\r\n", "wrong table", "field larger than"),
     ],
 )
 def test_bad_sampledef_is_one_problem_of_its_root(roots, content, reason, found):
@@ -251,6 +255,17 @@ def test_names_sort_with_numbers_as_numbers(tmp_path):
     slides = find_slides(roots)
     names = [slides.slides[i].slide_id for i in sort_slides(slides, "order")]
     assert names == [f"M1_{i}" for i in range(1, 12)]
+
+
+def test_odd_names_and_filters(tmp_path):
+    roots = draw_cohort(tmp_path, shape=(4, 5, 3), sizes=(1,), outliers=0).roots
+    write_slide_xml(
+        roots[0] / "M1_1" / "im3" / "xml", "M1_1", (4, 5, 3), [("all", 440), ("2", 450), ("brightest", 460)]
+    )
+    slide = find_slides(roots).slides[0]
+    assert layer_sets(slide)["all"] == (1, 2, 3) and choose_layers(slide, 2) == (2,)
+    assert choose_layers(slide, "all (filter)") == (1,)
+    assert natural_key("M1\u00b2") > natural_key("M1")
 
 
 def test_no_roots_and_empty_selection(roots):

@@ -204,14 +204,15 @@ def compare_mean_images(
     }
     store = None if working_dir is None else Store(Path(working_dir))
     slides = find_slides(roots, meanimage_folder=meanimage_folder)
+    given = {slide.root_dir for slide in slides.slides}
     if store is not None:
         slides = _with_known_slides(slides, store, meanimage_folder)
-    slides = _selected(slides, sample_regex)
+    found, slides = slides, _selected(slides, sample_regex, given)
     plan = Plan(memory_gb * 1e9, count_workers(workers), progress, cancel)
     # one run at a time in a folder: a second one waits, then finds the pairs done
     with _turn(store, compute, plan):
         if store is not None and compute:
-            store.import_table(slides.slides)
+            store.import_table(found.slides)
         return _compare(slides, store, settings, min_images_stacked, plan, compute)
 
 
@@ -259,13 +260,13 @@ def _with_known_slides(slides: Slides, store: Store, meanimage_folder: str) -> S
     return replace(slides, slides=tuple(joined), problems=add_problems(slides.problems, problems))
 
 
-def _selected(slides: Slides, sample_regex: str | None) -> Slides:
-    """Slides and problems that the pattern takes, with one image shape."""
+def _selected(slides: Slides, sample_regex: str | None, given: set[Path]) -> Slides:
+    """Slides and problems that the pattern takes, with the image shape of most slides of the given roots."""
     chosen = slides.select(sample_regex)
     bad = slides.problems
     # trouble with a whole root has no slide ID and concerns every pattern
     taken = np.array(match_names(sample_regex, bad["slide_id"]), dtype=bool) | (bad["slide_id"] == "").to_numpy(bool)
-    kept, others = with_common_shape(chosen.slides)
+    kept, others = with_common_shape(chosen.slides, given)
     return replace(chosen, slides=tuple(kept), problems=add_problems(bad[taken], others))
 
 
@@ -283,6 +284,6 @@ def _compare(
     if compute:
         slides, new = compute_unknown(slides, keys, surveys, shards, store, plan)
     values, left_out, known = known_pairs(slides, keys, shards)
-    if store is not None and compute and not store.table_is_current():
-        store.export_table(shards)
+    if store is not None and compute:
+        store.export_table(shards, keys.values())
     return Comparison(slides, values, left_out, new, int(np.triu(~known).sum()), settings)

@@ -29,6 +29,8 @@ def layer_sets(slide: Slide) -> dict[str, tuple[int, ...]]:
     """
     groups: dict[str, tuple[int, ...]] = {}
     for layer, name in enumerate(slide.filter_groups, start=1):
+        if name in ("all", "brightest") or name.isdigit():
+            name = f"{name} (filter)"  # sets and layers are asked for by these names
         groups[name] = (*groups.get(name, ()), layer)
     count = slide.shape[2]
     # other microscopes: the middle layer of a group is where its emission usually peaks
@@ -99,7 +101,8 @@ def sort_slides(slides: Slides, sort_by: SortBy = "project-cohort-batch") -> np.
 
 def natural_key(name: str) -> tuple:
     parts = re.split(r"([0-9]+)", name)
-    return tuple((1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts)
+    # every second part is a run of digits
+    return tuple((1, int(part), part) if place % 2 else (0, 0, part) for place, part in enumerate(parts))
 
 
 def dividing_lines(

@@ -291,12 +291,17 @@ def _check_size(path: Path, shape: tuple[int, int, int]) -> None:
         raise Unusable(path, words, f"{size} bytes", "truncated" if size < expected else "wrong size")
 
 
-def with_common_shape(found: Sequence[Slide]) -> tuple[list[Slide], list[tuple[str, ...]]]:
-    """Return the slides of the most frequent shape, and a problem for every other one."""
+def with_common_shape(found: Sequence[Slide], deciding: set[Path]) -> tuple[list[Slide], list[tuple[str, ...]]]:
+    """Return the slides of the most frequent shape, and a problem for every other one.
+
+    Slides of the deciding roots outvote the others.
+    """
     counts = Counter(slide.shape for slide in found)
     if len(counts) < 2:
         return list(found), []
-    common, number = counts.most_common(1)[0]
+    votes = Counter(slide.shape for slide in found if slide.root_dir in deciding) or counts
+    common = votes.most_common(1)[0][0]
+    number = counts[common]
     others = []
     for slide in found:
         if slide.shape != common:

@@ -77,22 +77,31 @@ class Store:
 
     def read(self) -> list[Pairs]:
         """Return the shards, oldest first."""
-        shards = []
-        for path in sorted(self.folder.glob("pairs-*.npz"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
-            try:
-                shards.append(_read_pairs(path))
-            except (OSError, ValueError, KeyError) as error:
-                _log.warning("%s cannot be read (%s): its pairs are computed again.", path, error)
-                with contextlib.suppress(OSError):
-                    path.rename(path.with_suffix(".damaged"))
-        return shards
+        for _ in range(10):
+            # another run may merge shards while they are listed and read
+            with contextlib.suppress(FileNotFoundError):
+                paths = sorted(self.folder.glob("pairs-*.npz"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+                return [shard for path in paths if (shard := self._read_or_set_aside(path)) is not None]
+        raise OSError(f"{self.folder} must stay as it is while it is read; files keep vanishing from it.")
+
+    def _read_or_set_aside(self, path: Path) -> Pairs | None:
+        try:
+            return _read_pairs(path)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError) as error:
+            _log.warning("%s cannot be read (%s): its pairs are computed again.", path, error)
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".damaged"))
+        return None
 
     def add(self, pairs: Pairs) -> None:
         """Write finished pairs as a new shard; call it while holding the run lock."""
         _write_pairs(self._new_shard(), pairs)
         paths = list(self.folder.glob("pairs-*.npz"))
         if len(paths) > _MOST_SHARDS:
-            _write_pairs(self._new_shard(), merge_pairs(self.read()))
+            for merged in merge_pairs(self.read()):
+                _write_pairs(self._new_shard(), merged)
             for path in paths:
                 path.unlink(missing_ok=True)
 
@@ -102,7 +111,7 @@ class Store:
     def known_slides(self) -> set[tuple[str, str]]:
         """Return (root, slide ID) of every slide in the shards or in the table."""
         names = {key[:2] for shard in self.read() for key in shard.keys}
-        if self.table_path.exists() and self._exported() != fingerprint(self.table_path):
+        if self.table_path.exists() and self._exported()["table"] != fingerprint(self.table_path):
             table = read_table(self.table_path, columns=TABLE_COLUMNS, keep_unfinished=False)
             for end in (1, 2):
                 rows = table[[f"root_dir_{end}", f"slide_ID_{end}"]].drop_duplicates()
@@ -113,7 +122,7 @@ class Store:
 
     def read_survey(self, key: SlideKey) -> dict | None:
         """Return what `write_survey` kept for a slide in this state, or None."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             found = json.loads(self._survey_path(key).read_text(encoding="utf-8"))
             return found["survey"] if found["key"] == list(key) else None
         return None
@@ -140,23 +149,19 @@ class Store:
 
     # ---- the table that others read -------------------------------------------------------------------
 
-    def import_table(self, current: Iterable[Slide] = ()) -> Pairs | None:
+    def import_table(self, current: Iterable[Slide] = ()) -> None:
         """Take over pairs that the table has and the shards have not; call it while holding the run lock.
 
-        A pair counts as made from a slide's present files when these are not newer than the table.
+        A pair counts as made from a slide's present files when these are not newer than the table and it has a
+        number in every layer.
 
         Parameters
         ----------
         current
             Slides found on disk.
-
-        Returns
-        -------
-        Pairs or None
-            What was taken over.
         """
-        if not self.table_path.exists() or self._exported() == fingerprint(self.table_path):
-            return None
+        if not self.table_path.exists() or self._exported()["table"] == fingerprint(self.table_path):
+            return
         table = read_table(
             self.table_path,
             columns=TABLE_COLUMNS,
@@ -167,41 +172,55 @@ class Store:
         if table.attrs["torn_line"]:
             _log.warning("%s line %d is cut and was left out.", self.table_path, table.attrs["torn_line"])
         known = {frozenset((k1[:2], k2[:2])) for s in self.read() for k1, k2 in _key_pairs(s)}
-        pairs = _pairs_of_table(table, known, self._states(current))
-        if pairs is not None:
+        for pairs in _pairs_of_table(table, known, self._states(current)):
             self.add(pairs)
-        return pairs
 
     def _states(self, slides: Iterable[Slide]) -> dict[tuple[str, str], str]:
         written_ns = self.table_path.stat().st_mtime_ns
         states = {}
         for slide in slides:
-            newest_ns = max(p.stat().st_mtime_ns for p in (slide.mean_image, slide.standard_error))
-            if newest_ns <= written_ns:
-                states[slide.key] = key_of(slide)[2]
+            with contextlib.suppress(OSError):
+                newest_ns = max(p.stat().st_mtime_ns for p in (slide.mean_image, slide.standard_error))
+                if newest_ns <= written_ns:
+                    states[slide.key] = key_of(slide)[2]
         return states
 
-    def export_table(self, shards: Sequence[Pairs]) -> Path:
-        """Write the last result of every pair as the table that others read."""
-        latest = latest_pairs(merge_pairs(shards)) if shards else None
-        with locked(self.table_path):
-            write_table(table_of(latest), self.table_path, missing="nan")
-        with whole_file(self.folder / "exported.json", "w", encoding="utf-8") as handle:
-            json.dump(fingerprint(self.table_path), handle)
-        return self.table_path
+    def export_table(self, shards: Sequence[Pairs], current: Iterable[SlideKey]) -> None:
+        """Write every pair as the table that others read, unless it is there already.
 
-    def table_is_current(self) -> bool:
-        """Tell whether the table is the one written last and no shard came after it."""
-        mark = self.folder / "exported.json"
-        if not self.table_path.exists() or self._exported() != fingerprint(self.table_path):
+        Of a slide whose files were in several states, the present one counts, then the last one.
+
+        Parameters
+        ----------
+        shards
+            Oldest first.
+        current
+            The slides as they are now.
+        """
+        chosen = _chosen_states(shards, current)
+        if self._table_is_current(chosen):
+            return
+        tables = [table_of(pairs) for pairs in latest_pairs(shards, set(current))]
+        with locked(self.table_path):
+            table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else (tables or [table_of(None)])[0]
+            write_table(table, self.table_path, missing="nan")
+        with whole_file(self.folder / "exported.json", "w", encoding="utf-8") as handle:
+            json.dump({"table": fingerprint(self.table_path), "chosen": chosen}, handle)
+
+    def _table_is_current(self, chosen: str) -> bool:
+        """Tell whether the table is the one written last, for these states, and no shard came after it."""
+        exported = self._exported()
+        if not self.table_path.exists() or exported != {"table": fingerprint(self.table_path), "chosen": chosen}:
             return False
-        written = mark.stat().st_mtime_ns
+        written = (self.folder / "exported.json").stat().st_mtime_ns
         return all(path.stat().st_mtime_ns <= written for path in self.folder.glob("pairs-*.npz"))
 
-    def _exported(self) -> str | None:
+    def _exported(self) -> dict[str, str | None]:
         with contextlib.suppress(OSError, ValueError):
-            return json.loads((self.folder / "exported.json").read_text(encoding="utf-8"))
-        return None
+            found = json.loads((self.folder / "exported.json").read_text(encoding="utf-8"))
+            if isinstance(found, dict) and "table" in found:
+                return found
+        return {"table": None}
 
 
 def _digest(description: object) -> str:
@@ -235,33 +254,70 @@ def _key_pairs(pairs: Pairs) -> Iterable[tuple[SlideKey, SlideKey]]:
     return ((pairs.keys[i], pairs.keys[j]) for i, j in zip(pairs.first, pairs.second, strict=True))
 
 
-def merge_pairs(shards: Sequence[Pairs]) -> Pairs:
-    """Return several shards as one, older rows first; shards with fewer layers are filled with NaN."""
+def merge_pairs(shards: Sequence[Pairs]) -> list[Pairs]:
+    """Return shards joined into one for each number of layers, older rows first."""
+    by_layers: dict[int, list[Pairs]] = {}
+    for shard in shards:
+        by_layers.setdefault(shard.values.shape[1], []).append(shard)
+    return [_join(alike) for alike in by_layers.values()]
+
+
+def _join(shards: Sequence[Pairs]) -> Pairs:
     keys = tuple(dict.fromkeys(key for shard in shards for key in shard.keys))
     place = {key: index for index, key in enumerate(keys)}
-    layers = max(shard.values.shape[1] for shard in shards)
     parts = []
     for shard in shards:
         index = np.array([place[key] for key in shard.keys], dtype=np.int32)
-        wider = ((0, 0), (0, layers - shard.values.shape[1]))
-        values = np.pad(shard.values, wider, constant_values=np.nan)
-        left_out = np.pad(shard.left_out, wider, constant_values=-1)
-        parts.append((index[shard.first], index[shard.second], values, left_out))
-    first, second, values, left_out = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Pairs(keys, first, second, values, left_out)
+        parts.append((index[shard.first], index[shard.second], shard.values, shard.left_out))
+    return Pairs(keys, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def latest_pairs(pairs: Pairs) -> Pairs:
-    """Return one row for each pair of slides, the last one written, whatever the state of the files was."""
-    names = list(dict.fromkeys(key[:2] for key in pairs.keys))
-    place = {name: index for index, name in enumerate(names)}
-    index = np.array([place[key[:2]] for key in pairs.keys], dtype=np.int64)
-    a, b = index[pairs.first], index[pairs.second]
-    code = np.minimum(a, b) * len(names) + np.maximum(a, b)
-    # np.unique gives the first of equals, so look from the end
-    _, last = np.unique(code[::-1], return_index=True)
-    rows = np.sort(len(code) - 1 - last)
-    return Pairs(tuple((*name, "") for name in names), a[rows], b[rows], pairs.values[rows], pairs.left_out[rows])
+def _chosen_states(shards: Sequence[Pairs], current: Iterable[SlideKey]) -> str:
+    """A digest of the present states of slides that results of several states are kept of."""
+    states: dict[tuple[str, str], set[str]] = {}
+    for shard in shards:
+        for key in shard.keys:
+            states.setdefault(key[:2], set()).add(key[2])
+    return _digest(sorted(key for key in current if len(states.get(key[:2], ())) > 1))
+
+
+def latest_pairs(shards: Sequence[Pairs], current: set[SlideKey]) -> list[Pairs]:
+    """Return one row for each pair of slides: of their present states, or else the last one written.
+
+    Parameters
+    ----------
+    shards
+        Oldest first.
+    current
+        The slides as they are now.
+
+    Returns
+    -------
+    list of Pairs
+        One for each number of layers; the states are left out of the keys.
+    """
+    latest, taken = [], set()
+    merged = merge_pairs(shards)
+    # groups with present states come first, so that a pair is not taken from a group of older ones
+    for pairs in sorted(merged, key=lambda group: not current.intersection(group.keys)):
+        names = list(dict.fromkeys(key[:2] for key in pairs.keys))
+        place = {name: index for index, name in enumerate(names)}
+        index = np.array([place[key[:2]] for key in pairs.keys], dtype=np.int64)
+        present = np.array([key in current for key in pairs.keys], dtype=bool)
+        order = np.argsort(present[pairs.first] & present[pairs.second], kind="stable")
+        a, b = index[pairs.first][order], index[pairs.second][order]
+        code = np.minimum(a, b) * len(names) + np.maximum(a, b)
+        # np.unique gives the first of equals, so look from the end
+        _, last = np.unique(code[::-1], return_index=True)
+        rows = np.sort(len(code) - 1 - last)
+        if len(merged) > 1:
+            ends = [frozenset((names[a[row]], names[b[row]])) for row in rows]
+            rows = rows[[end not in taken for end in ends]]
+            taken.update(ends)
+        keys = tuple((*name, "") for name in names)
+        values, left_out = pairs.values[order][rows], pairs.left_out[order][rows]
+        latest.append(Pairs(keys, a[rows], b[rows], values, left_out))
+    return latest
 
 
 def fill_known(
@@ -324,8 +380,8 @@ def _codes(texts: list[str]) -> tuple[list[int], list[str]]:
     return [place[text] for text in texts], unique
 
 
-def _pairs_of_table(table: pd.DataFrame, known: set[frozenset], states: dict[tuple[str, str], str]) -> Pairs | None:
-    """Return the table's pairs that are not known yet, one row a pair."""
+def _pairs_of_table(table: pd.DataFrame, known: set[frozenset], states: dict[tuple[str, str], str]) -> list[Pairs]:
+    """Return the table's pairs that are not known yet: those with all numbers, and those without, by layers."""
     resolved = {text: _resolved(text) for text in {*table["root_dir_1"], *table["root_dir_2"]}}
     ends = [list(zip(table[f"root_dir_{n}"].map(resolved), table[f"slide_ID_{n}"], strict=True)) for n in (1, 2)]
     names = list(dict.fromkeys([*ends[0], *ends[1]]))
@@ -335,20 +391,27 @@ def _pairs_of_table(table: pd.DataFrame, known: set[frozenset], states: dict[tup
     layer = table["layer_n"].to_numpy()
     keep = (a != b) & (layer >= 1) & (layer <= 10_000)
     a, b, layer = a[keep], b[keep], layer[keep]
-    if not len(a):
-        return None
     code = np.minimum(a, b) * len(names) + np.maximum(a, b)
     unique, row = np.unique(code, return_inverse=True)
     first, second = unique // len(names), unique % len(names)
-    values = np.full((len(unique), int(layer.max())), np.nan)
+    fresh = np.array(
+        [frozenset((names[i], names[j])) not in known for i, j in zip(first, second, strict=True)], dtype=bool
+    )
+    values = np.full((len(unique), int(layer.max(initial=0))), np.nan)
     values[row, layer - 1] = table["delta_over_sigma_std_dev"].to_numpy()[keep]
-    fresh = [frozenset((names[i], names[j])) not in known for i, j in zip(first, second, strict=True)]
-    if not any(fresh):
-        return None
-    keys = tuple((*name, states.get(name, "imported")) for name in names)
-    fresh = np.array(fresh)
-    left_out = np.full(values.shape, -1)
-    return Pairs(keys, first[fresh], second[fresh], values[fresh], left_out[fresh])
+    layers = np.zeros(len(unique), dtype=np.int64)
+    np.maximum.at(layers, row, layer)
+    complete = np.isfinite(values).sum(axis=1) == layers
+    found = []
+    for count in np.unique(layers[fresh]):
+        for whole in (True, False):
+            rows = fresh & (layers == count) & (complete == whole)
+            # what lacks a number keeps its place in the table and is computed again where its files are there
+            keys = tuple((*name, states.get(name, "imported") if whole else "imported") for name in names)
+            if rows.any():
+                left_out = np.full((int(rows.sum()), count), -1)
+                found.append(Pairs(keys, first[rows], second[rows], values[rows, :count], left_out))
+    return found
 
 
 def _resolved(root: str) -> str:
