@@ -88,7 +88,7 @@ def _drain(function, inputs, executor, ahead, progress, cancel, words):
     try:
         while handed < len(inputs):
             if cancel is not None and cancel.is_set():
-                raise Cancelled(f"Stopped after {handed} of {len(inputs)}.")
+                raise Cancelled(f"Stopped after {handed} of {len(inputs)}; finished work is kept.")
             # the window counts from the oldest unfinished input, so results waiting their turn stay few
             while following < len(inputs) and following - handed < 2 * ahead and len(pending) < ahead:
                 pending[executor.submit(function, inputs[following])] = following

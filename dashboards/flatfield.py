@@ -34,6 +34,7 @@ from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
 from dashboards.support.figures import save_model_figures
 from dashboards.support.flatfield_controls import build_sidebar
+from dashboards.support.flatfield_matrix import group_lines
 from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.flatfield_views import build_main
 from dashboards.support.jobs import Job, start
@@ -72,7 +73,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         label="Order",
     )
     layers = param.Selector(default="all", objects=["all"], label="Layers", check_on_set=False)
-    layer = param.Integer(default=1, bounds=(1, 1), label="Layer")
+    layer = param.Integer(default=1, bounds=(1, None), label="Layer")
     bounds = param.Range(default=(0.85, 1.15), bounds=(0.5, 1.5), step=0.01, label="Colour bounds")
     lines = param.Selector(
         default="project-cohort-batch",
@@ -155,6 +156,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         """Find the slides and show the pairs already known."""
         if not self.root_list:
             self.param.update(result=None, found=None, groups=None, chosen=None)
+            self.job.param.update(words="", error="")
             return
         await self._run("Looking at the slides", compute=False)
 
@@ -178,8 +180,11 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         if self.result is None:
             return ""
         count = len(self.result.slides)
-        if not count and self.found is not None and len(self.found):
-            return f"No slide matches; {len(self.found)} are there."
+        matching, total, _ = self.matching(self.sample_regex)
+        if not count and total and not matching:
+            return f"No slide matches; {total} are there."
+        if not count:
+            return f"No slide can be used; {len(self.result.problems)} reasons are listed under Log."
         missing = self.result.unknown_pairs
         pairs = f"{count * (count - 1) // 2} pairs of {count} slides"
         state = f"{pairs}, {missing} of them not compared yet" if missing else f"{pairs}, all compared"
@@ -205,6 +210,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
             self.param.update(groups=None, chosen=None)
             return
         if event.name == "result":
+            self._keep_chosen(event.old)
             self._refresh_choices()
         groups = suggest_groups(self.result, layers=self.layer_choice, threshold=self.threshold)
         names = [f"group {i + 1}: {len(groups.members(i))} slides" for i in range(groups.labels.max(initial=-1) + 1)]
@@ -213,11 +219,18 @@ class FlatfieldDashboard(pn.viewable.Viewer):
             self.members = "all shown"
         self.groups = groups
 
+    def _keep_chosen(self, before: Comparison | None) -> None:
+        """The pair looked at stays the same two slides, wherever they are now."""
+        if self.chosen is None or before is None:
+            return
+        place = {slide.key: index for index, slide in enumerate(self.result.slides.slides)}
+        now = tuple(place.get(before.slides.slides[index].key) for index in self.chosen)
+        self.chosen = None if None in now else now
+
     def _refresh_choices(self) -> None:
         """Layers and slide names on offer are those of the result."""
         slide = self.result.slides.slides[0]
         self.param.layers.objects = [*layer_sets(slide), ONE_LAYER]
-        self.param.layer.bounds = (1, slide.shape[2])
         with param.parameterized.batch_call_watchers(self):
             if self.layers not in self.param.layers.objects:
                 self.layers = "all"
@@ -225,10 +238,6 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         ids = list(dict.fromkeys(s.slide_id for s in self.result.slides.slides))
         self.param.lines_after.objects = ids
         self.lines_after = [name for name in self.lines_after if name in ids]
-        if self.chosen is not None and max(self.chosen) >= len(self.result.slides):
-            self.chosen = None
-        elif self.chosen is not None:
-            start(self.look_at_pair)
 
     def order(self) -> np.ndarray:
         """Return the indices of the slides in the order they are drawn."""
@@ -239,6 +248,8 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     def dividing(self, order: np.ndarray) -> tuple[int, ...]:
         """Return the positions of the dividing lines."""
         slides = self.result.slides
+        if self.sort_by == "likeness" and self.lines == "project-cohort-batch" and self.groups is not None:
+            return group_lines(self.groups)
         if self.lines == "named":
             return dividing_lines(slides, order, lines="none", lines_after=self.lines_after)
         return dividing_lines(slides, order, lines=self.lines)
@@ -310,6 +321,10 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     async def show_model(self, version: str) -> None:
         """Read a version's model from the working folder."""
         path = Path(self.working_dir) / "flatfield" / f"flatfield_{version}.bin"
+        if not path.exists():
+            self.job.error = f"{version} is registered, but its model was not made: there is no {path}."
+            self.param.trigger("versions")  # the chooser goes back to what is shown
+            return
         model = await self.job.run(f"Reading {path.name}", _quiet(read_model), path)
         if model is not None:
             self.param.update(model=model, check=None)
@@ -378,7 +393,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
 
     def command(self) -> str:
         """Return the shell line that writes the table and the picture shown."""
-        sort_by = "" if self.sort_by == "project-cohort-batch" else "order"
+        sort_by = "order" if self.sort_by == "order" else ""
         return shell_line(
             "graticule flatfield compare",
             self.root_list,
@@ -390,6 +405,21 @@ class FlatfieldDashboard(pn.viewable.Viewer):
                 "sort-by": sort_by,
                 "lines-after": self.lines_after if self.lines == "named" else None,
                 "bounds": None if self.bounds == (0.85, 1.15) else self.bounds,
+            },
+        )
+
+    def groups_command(self) -> str:
+        """Return the shell line that suggests the groups shown."""
+        return shell_line(
+            "graticule flatfield groups",
+            self.root_list,
+            {
+                "sampleregex": self.sample_regex,
+                "workingdir": self.working_dir,
+                "meanimage-folder": None if self.meanimage_folder == "meanimage" else self.meanimage_folder,
+                "min-images-stacked": self.min_images_stacked or None,
+                "layers": None if self.layer_choice == "all" else self.layer_choice,
+                "threshold": None if self.threshold == 0.05 else self.threshold,
             },
         )
 
@@ -413,8 +443,16 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     def sync_url(self) -> FlatfieldDashboard:
         """Keep the settings in the page's address."""
         if pn.state.location is not None:
-            pn.state.location.sync(self, {name: name for name in _IN_URL})
+            pn.state.location.sync(self, {name: name for name in _IN_URL}, on_error=self._take_one_by_one)
         return self
+
+    def _take_one_by_one(self, values: dict[str, Any]) -> None:
+        """Take what is right in the page's address when not all of it is, and say what is wrong."""
+        for name, value in values.items():
+            try:
+                setattr(self, name, value)
+            except ValueError as error:
+                self.job.error = f"The page's address has a wrong value: {error}"
 
 
 def _quiet(function: Any) -> Any:

@@ -138,9 +138,11 @@ def test_slider_moves_the_colours_and_the_address(opened):
     page.wait_for_function(f"() => Math.abs({BOUNDS}[0] - 0.9) < 1e-6")
     page.wait_for_function("() => decodeURIComponent(location.search).includes('0.9')")
     again = page.context.new_page()
-    again.goto(page.url)
+    again.goto(page.url + "&layer=7&sort_by=likeness&threshold=0.1")
     wait_for_matrix(again)
     again.wait_for_function(f"() => Math.abs({BOUNDS}[0] - 0.9) < 1e-6")
+    expect(again.get_by_role("slider", name=re.compile("Layer of a pair"))).to_have_value("7")
+    expect(again.get_by_role("slider", name=re.compile("Largest distance"))).to_have_value("0.1")
 
 
 def test_click_shows_the_pair(opened):
@@ -216,7 +218,7 @@ def test_files_that_cannot_be_used_are_said(opened, data):
     roots.fill(f"{spare}\n{data / 'nowhere'}")
     roots.press("Tab")
     banner = page.locator(".banner").filter(has_text="left out")
-    expect(banner).to_contain_text("M2_2-mean_image.bin must be", timeout=20_000)
+    expect(banner).to_contain_text("M2_2-mean_image.bin: expected", timeout=20_000)
     expect(banner).to_contain_text("more are listed under Log")
 
 

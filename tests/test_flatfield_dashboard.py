@@ -91,6 +91,29 @@ def test_pair_is_read_when_chosen_and_again_for_another_layer(dashboard):
     assert dashboard.pair is None
 
 
+def test_a_pair_stays_the_same_two_slides(dashboard):
+    dashboard.chosen = (0, 4)
+    names = dashboard.pair.names
+    dashboard.sample_regex = "M1_1|M2"
+    assert dashboard.chosen == (0, 2) and dashboard.pair.names == names
+    dashboard.sample_regex = "M2"
+    assert dashboard.chosen is None and dashboard.pair is None
+
+
+def test_version_without_a_model_is_said(dashboard):
+    dashboard.param.update(version="v3", skip_creation=True)
+    asyncio.run(dashboard.register())
+    asyncio.run(dashboard.show_model("v3"))
+    assert "v3 is registered, but its model was not made" in dashboard.job.error
+
+
+def test_nothing_that_can_be_used_is_said(dashboard, tmp_path):
+    dashboard.min_images_stacked = 100_000
+    assert dashboard.outcome() == "No slide can be used; 6 reasons are listed under Log."
+    dashboard.roots = ""
+    assert dashboard.job.words == "" and dashboard.outcome() == ""
+
+
 def test_registering_writes_table_and_model(dashboard, tmp_path):
     dashboard.param.update(version="v1", members=dashboard.param.members.objects[1])
     asyncio.run(dashboard.register())
@@ -146,6 +169,15 @@ def test_report_is_written_where_the_results_are(dashboard, tmp_path):
     asyncio.run(dashboard.write_report())
     assert dashboard.job.error == "" and dashboard.report == tmp_path / "flatfield_report.html"
     assert "M1_1" in dashboard.report.read_text(encoding="utf-8")
+
+
+def test_groups_command_gives_the_same_groups(dashboard, tmp_path):
+    from dashboards.support.command import main
+
+    dashboard.param.update(threshold=0.2, layers="DAPI")
+    assert main(shlex.split(dashboard.groups_command())[1:]) == 0
+    written = read_table(tmp_path / "meanimage_comparison_groups.csv", columns=["members"])
+    assert written["members"].tolist() == dashboard.groups.table["members"].tolist()
 
 
 def test_example_and_nothing(tmp_path):

@@ -51,9 +51,18 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
 
 
 def _layer_slider(dashboard: Any) -> pn.viewable.Viewable:
-    """Slider whose value follows when it is let go, so that files are not read for every step on the way."""
-    slider = pmui.IntSlider.from_param(dashboard.param.layer, label="Layer of a pair, model or picture", size="small")
+    """A slider that ends at the last layer of the slides shown."""
+    label = "Layer of a pair, model or picture"
+    slider = pmui.IntSlider.from_param(dashboard.param.layer, label=label, start=1, end=100, size="small")
     slider.sizing_mode = "stretch_width"
+
+    def refresh(*_: Any) -> None:
+        if dashboard.result is not None and len(dashboard.result.slides):
+            layers = dashboard.result.slides.slides[0].shape[2]
+            slider.param.update(end=max(2, layers), disabled=layers < 2)
+
+    dashboard.param.watch(refresh, "result")
+    refresh()
     return slider
 
 

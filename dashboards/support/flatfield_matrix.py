@@ -32,7 +32,7 @@ return Number.isFinite(found) ? found.toFixed(3) : 'no value'
 """
 
 
-COUNT = "return Number.isFinite(value) ? Math.round(value).toLocaleString('en') : '–'"
+COUNT = "return Number.isFinite(value) && value >= 0 ? Math.round(value).toLocaleString('en') : '–'"
 
 
 def matrix_hover(hover: HoverTool, names: list[str], renderer, fields: list[tuple[str, str]] = ()) -> None:
@@ -228,6 +228,18 @@ def _check_matrix(values, names, layers_used, left_out):
     for name, array in (("layers_used", layers_used), ("left_out", left_out)):
         if array is not None and np.shape(array) != values.shape:
             raise ValueError(f"{name} must have the shape of values {values.shape}; got {np.shape(array)}.")
+
+
+def group_lines(groups) -> tuple[int, ...]:
+    """Positions of dividing lines between groups, and around outliers, in the order of likeness.
+
+    Parameters
+    ----------
+    groups
+        Result with `order` (S,) and `labels` (S,).
+    """
+    labels = np.asarray(groups.labels)[np.asarray(groups.order)]
+    return tuple(i for i in range(1, len(labels)) if labels[i] != labels[i - 1] or labels[i] < 0)
 
 
 def matrix_cell(x: float | None, y: float | None, count: int) -> tuple[int, int] | None:

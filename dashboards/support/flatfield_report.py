@@ -19,7 +19,7 @@ from analysis.flatfield import (
     sort_slides,
 )
 from analysis.provenance import describe_inputs, versions
-from dashboards.support.flatfield_matrix import plot_dendrogram, plot_matrix
+from dashboards.support.flatfield_matrix import group_lines, plot_dendrogram, plot_matrix
 from dashboards.support.flatfield_plots import plot_field
 from dashboards.support.flatfield_words import check_sentence, groups_sentence
 from dashboards.support.report import Report, matrix_with_controls
@@ -121,8 +121,7 @@ def _set_name(slide: Any, name: str) -> str:
 
 def _add_groups(report: Report, groups: Groups, bounds: tuple[float, float]) -> None:
     names = [groups.names[i] for i in groups.order]
-    labels = groups.labels[groups.order]
-    lines = tuple(i for i in range(1, len(labels)) if labels[i] != labels[i - 1] or labels[i] < 0)
+    lines = group_lines(groups)
     ordered = plot_matrix(groups.values[np.ix_(groups.order, groups.order)], names, bounds=bounds, lines=lines)
     report.add_section(
         "Groups",

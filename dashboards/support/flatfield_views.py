@@ -15,7 +15,7 @@ import panel_material_ui as pmui
 
 from analysis.flatfield import Groups, choose_layers
 from analysis.tables import table_text
-from dashboards.support.flatfield_matrix import matrix_cell, plot_dendrogram, plot_matrix
+from dashboards.support.flatfield_matrix import group_lines, matrix_cell, plot_dendrogram, plot_matrix
 from dashboards.support.flatfield_plots import (
     no_image,
     plot_field,
@@ -142,7 +142,7 @@ def name_layers(dashboard: Any) -> str:
     if dashboard.layers == "all":
         return f"Average over all {len(chosen)} layers"
     if dashboard.layers == "brightest":
-        return f"Average over the brightest layers {', '.join(map(str, chosen))}"
+        return f"Average over the {len(chosen)} brightest layers"
     return f"Average over {dashboard.layers}, layers {chosen[0]} to {chosen[-1]}"
 
 
@@ -188,9 +188,8 @@ class PairPictures:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Labels of the two slides."""
-        labels = self._dashboard.result.slides.labels
-        return tuple(labels[i] for i in self._dashboard.chosen)
+        """IDs of the two slides."""
+        return self._dashboard.pair.names
 
     @property
     def statistic(self) -> np.ndarray:
@@ -277,11 +276,11 @@ def _draw_ordered(dashboard: Any) -> hv.Image:
     if groups is None or not len(groups.names):
         return plot_matrix(np.full((1, 1), np.nan), ["no slides"])
     order = groups.order
-    labels = groups.labels[order]
-    lines = tuple(i for i in range(1, len(order)) if labels[i] != labels[i - 1] or labels[i] < 0)
     names = [groups.names[i] for i in order]
     title = f"Ordered by likeness, cut at {groups.threshold:g}"
-    return plot_matrix(groups.values[np.ix_(order, order)], names, bounds=dashboard.bounds, lines=lines, title=title)
+    return plot_matrix(
+        groups.values[np.ix_(order, order)], names, bounds=dashboard.bounds, lines=group_lines(groups), title=title
+    )
 
 
 # ---- model -----------------------------------------------------------------------------------------------
@@ -321,11 +320,18 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def show_check(*_: Any) -> None:
         if dashboard.check is not None:
-            say(verdict, check_sentence(dashboard.check))
+            say(verdict, f"{check_sentence(dashboard.check)} {_width_hint(dashboard)}")
             show_table(check, dashboard.check.table)
 
     chooser.param.watch(lambda event: _choose_version(dashboard, event.new), "value")
+
+    def allow_test(*_: Any) -> None:
+        test.disabled = not _has_slides(dashboard) or dashboard.job.busy
+
     test.on_click(lambda _: start(dashboard.test))
+    dashboard.param.watch(allow_test, "result")
+    dashboard.job.param.watch(allow_test, "busy")
+    allow_test()
     dashboard.param.watch(list_versions, "versions")
     dashboard.param.watch(show, ["model", "layer"])
     dashboard.param.watch(show_check, "check")
@@ -339,6 +345,18 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         either(dashboard, ["check"], lambda: dashboard.check is not None, checked, pn.Spacer(height=0)),
         sizing_mode="stretch_width",
         margin=(12, 0),
+    )
+
+
+def _width_hint(dashboard: Any) -> str:
+    """A word on a smoothing that is wide for the images, which leaves most of the illumination."""
+    sigma_px, slides = dashboard.smoothing_sigma_px, dashboard.result.slides.slides
+    if dashboard.smoothing == "edge-aware" or not slides or sigma_px <= min(slides[0].shape[:2]) / 4:
+        return ""
+    rows, columns, _ = slides[0].shape
+    return (
+        f"A smoothing sigma of {sigma_px:g} px is wide for images of {rows} x {columns} px: "
+        f"try about {max(1, columns // 13)}, or edge-aware."
     )
 
 
@@ -375,6 +393,7 @@ def pairs_table(dashboard: Any) -> pd.DataFrame:
     labels, layers = np.array(result.slides.labels, dtype=object), dashboard.layer_choice
     groups = dashboard.groups.labels if dashboard.groups is not None else np.full(len(labels), -1)
     average = result.average(layers)[first, second]
+    left_out = result.pixels_left_out(layers)[first, second]
     return pd.DataFrame(
         {
             "slide_1": labels[first],
@@ -382,7 +401,7 @@ def pairs_table(dashboard: Any) -> pd.DataFrame:
             "std_of_delta_over_sigma": average,
             "distance_from_1": np.abs(average - 1),
             "layers_used": result.layers_used(layers)[first, second],
-            "pixels_left_out": result.pixels_left_out(layers)[first, second],
+            "pixels_left_out": left_out if (left_out >= 0).all() else np.where(left_out >= 0, left_out, np.nan),
             "same_group": (groups[first] == groups[second]) & (groups[first] >= 0),
         }
     )
@@ -447,7 +466,8 @@ def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     python, shell = code_box("Python", ""), code_box("Shell", "")
 
     def refresh(*_: Any) -> None:
-        python.text, shell.text = dashboard.code(), dashboard.command()
+        python.text = dashboard.code()
+        shell.text = f"{dashboard.command()}\n{dashboard.groups_command()}"
 
     dashboard.param.watch(
         refresh,

@@ -72,4 +72,4 @@ def check_sentence(check: ModelCheck) -> str:
 def problem_sentence(row: Mapping[str, str]) -> str:
     """Say what could not be used: file, expected, found."""
     who = f"{row['slide_id']} is left out" if row["slide_id"] else "A root is left out"
-    return f"{who}, {row['reason']}: {row['file']} must be {row['expected']}; found {row['found']}."
+    return f"{who}, {row['reason']}: {row['file']}: expected {row['expected']}, found {row['found']}."
