@@ -37,12 +37,11 @@ from dashboards.support.flatfield_controls import build_sidebar
 from dashboards.support.flatfield_matrix import group_lines
 from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.flatfield_views import build_main
+from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.jobs import Job, start
 from dashboards.support.page import guarded, page
 from dashboards.support.statement import Name, python_call, shell_line
 
-MODEL_TABLE = "AstroPathFlatfieldModels.csv"
-REPORT = "flatfield_report.html"
 ONE_LAYER = "one layer"
 _LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
 _DRAWN = ["sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold"]

@@ -30,8 +30,9 @@ from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
 from analysis.tables import write_table
 from dashboards.support.acts import Outcome, Run, act, print_outcome
 from dashboards.support.figures import save_model_figures
-from dashboards.support.flatfield_command import MODEL_TABLE, REPORT, save_comparison
+from dashboards.support.flatfield_command import save_comparison
 from dashboards.support.flatfield_report import write_flatfield_report
+from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.options import settings_of_file
 
 VERSION = "demo-1"

@@ -36,12 +36,11 @@ from analysis.flatfield import (
 from analysis.tables import write_table
 from dashboards.support.acts import Outcome, Run, act, problem_lines, sentence, typed_line
 from dashboards.support.figures import diverging_colours, save_matrix, save_model_figures
+from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.options import comma_separated, options_for, settings_of_file
 
-MODEL_TABLE = "AstroPathFlatfieldModels.csv"
 WORKING_DIR = Path("meanimagecomparison")
 LOG = "meanimage_comparison.log"
-REPORT = "flatfield_report.html"
 SPELLINGS = {
     "sample_regex": ("--sampleregex",),
     "working_dir": ("--workingdir",),

@@ -1,4 +1,4 @@
-"""Results of the flatfield instrument in sentences, the same on the page and in the report."""
+"""Words of the flatfield instrument that page, report and command share: names of files, results in sentences."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from analysis.flatfield import Groups, ModelCheck, PairComparison
+
+MODEL_TABLE = "AstroPathFlatfieldModels.csv"
+REPORT = "flatfield_report.html"
 
 
 def pair_sentence(
