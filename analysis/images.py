@@ -423,3 +423,66 @@ def write_image(
             metadata=metadata,
         )
     return Path(path)
+
+
+# ---------------------------------------------------------------------------------------------- preview
+
+
+def read_preview(path: str | os.PathLike[str], *, longest_px: int = 256, memory_gb: float = 1.0) -> np.ndarray:
+    """Read a small grey version of a JPEG or PNG picture, for eyes and for quick comparison.
+
+    A JPEG is decoded at the smallest of its built-in reductions that is large enough. Pictures of 16 bits are
+    scaled from their 0.5th to their 99.5th percentile.
+
+    Parameters
+    ----------
+    path
+        The file; its first bytes tell its kind, not its name.
+    longest_px
+        Largest number of rows and of columns; a smaller picture keeps its size.
+    memory_gb
+        Largest size of the decoded picture in gigabytes, compared with what the file declares before anything is
+        decoded.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) of uint8.
+
+    Raises
+    ------
+    ValueError
+        When the file is no such picture, is cut or damaged, or is too large. The message names the file.
+    OSError
+        When the file is missing or cannot be opened.
+    """
+    if longest_px < 1:
+        raise ValueError(f"longest_px must be at least 1; got {longest_px}.")
+    path = Path(path)
+    try:
+        with open(path, "rb") as handle, warnings.catch_warnings():
+            # Pillow's own limit would warn of pictures that our budget allows
+            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            with PillowImage.open(handle, formats=["JPEG", "PNG"]) as picture:
+                width, height = picture.size
+                bytes_each = 4 if picture.mode.startswith(("I", "F")) else len(picture.getbands())
+                _check_budget(path, width * height * bytes_each, memory_gb)
+                picture.draft("L", (longest_px, longest_px))
+                return _small_grey(picture, longest_px)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path} must be a whole JPEG or PNG picture; it cannot be decoded: {error}.") from error
+    except (SyntaxError, struct.error, IndexError, PillowImage.DecompressionBombError) as error:
+        raise ValueError(f"{path} must be a whole JPEG or PNG picture; it cannot be decoded: {error}.") from error
+
+
+def _small_grey(picture: PillowImage.Image, longest_px: int) -> np.ndarray:
+    deep = picture.mode.startswith(("I", "F"))
+    grey = picture.convert("F" if deep else "L")
+    grey.thumbnail((longest_px, longest_px), PillowImage.Resampling.BOX)
+    pixels = np.asarray(grey)
+    if deep:
+        low, high = np.percentile(pixels, (0.5, 99.5))
+        pixels = np.clip((pixels - low) * (255 / max(high - low, 1e-9)), 0, 255)
+    return pixels.astype(np.uint8)

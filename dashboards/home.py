@@ -34,7 +34,26 @@ def _field_picture() -> str:
     )
 
 
-PICTURES = {"flatfield": lambda: _matrix_picture() + _field_picture()}
+def _holes_picture() -> str:
+    """Small foil with three shots a hole, one hole shot twice, as SVG."""
+    holes, shots, marks = [], [], []
+    for row in range(4):
+        for column in range(9):
+            x, y = 19 + 33 * column + 5 * (row - 1.5), 18 + 31 * row - 3 * (column - 4)
+            holes.append(f'<circle cx="{x}" cy="{y}" r="12.5"/>')
+            places = [(x - 5, y - 3), (x + 5, y - 3), (x, y + 6)]
+            shots += [f'<circle cx="{cx}" cy="{cy}" r="3.6"/>' for cx, cy in places]
+            if (row, column) in ((1, 2), (2, 6)):
+                marks += [f'<circle cx="{cx + 2.2}" cy="{cy + 1.6}" r="3.6"/>' for cx, cy in places]
+    return (
+        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="exposures">'
+        '<rect width="304" height="126" rx="3" fill="#c9ced6"/>'
+        f'<g fill="#eef1f4">{"".join(holes)}</g><g fill="{ACCENT}" fill-opacity="0.75">{"".join(shots)}</g>'
+        f'<g fill="#e0590b" fill-opacity="0.9">{"".join(marks)}</g></svg>'
+    )
+
+
+PICTURES = {"flatfield": lambda: _matrix_picture() + _field_picture(), "exposures": _holes_picture}
 
 
 def _picture(name):

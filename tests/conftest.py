@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +55,77 @@ def browser_type_launch_args(browser_type_launch_args):
     return {**browser_type_launch_args, "executable_path": path, "args": list(quiet)}
 
 
+class Server:
+    """A server of the pages in a process of its own."""
+
+    def __init__(self, command: list[str], folder: Path, settings: dict[str, str]):
+        self.log = folder / "server.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=os.environ | settings
+            )
+        self.address = self.wait(re.compile(r"http://127\.0\.0\.1:\d+"))
+
+    def wait(self, pattern: re.Pattern[str]) -> str:
+        """Wait for words in the log, and return them."""
+        for _ in range(300):
+            found = pattern.search(self.log.read_text())
+            if found:
+                return found[0]
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait(20)
+
+
+# what tornado says when a page is closed while something is on its way to it
+_CLOSED_UNDER_WAY = re.compile(
+    r"Task exception was never retrieved\n(?:(?!Task exception).)*?\ntornado\.websocket\.WebSocketClosedError\n",
+    re.DOTALL,
+)
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Callable[..., Iterator[Server]]:
+    """Start a server of the pages in a folder with some environment; afterwards its log must hold no error."""
+
+    def start(folder: Path, settings: dict[str, str], command: list[str] | None = None) -> Iterator[Server]:
+        own = [sys.executable, "-c", "from dashboards.support.command import main; main()", "serve", "--port", "0"]
+        served = Server(command or own, folder, settings)
+        try:
+            yield served
+        finally:
+            served.stop()
+        log = _CLOSED_UNDER_WAY.sub("", served.log.read_text())
+        assert "Traceback" not in log and "ERROR" not in log, log
+
+    return start
+
+
+@pytest.fixture
+def opened(page, server):
+    """Open a page of ``server``; afterwards nothing must have failed, asked others for anything, or run as HTML."""
+    faults, outside = [], []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: outside.append(request.url))
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_default_timeout(15_000)
+
+    def go(path="/flatfield"):
+        page.goto(server.address + path)
+        return page
+
+    yield go
+    assert page.evaluate("window.hit") is None
+    assert [url for url in outside if not url.startswith((server.address, "data:", "blob:"))] == []
+    assert [fault for fault in faults if "favicon" not in fault] == []
+
+
 @pytest.fixture(autouse=True)
 def _no_page_outlives_its_test():
     yield
@@ -67,6 +142,16 @@ def reference() -> Path:
     folder = Path(named) if named else REPOSITORY.parent / "shared" / "reference"
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}; GRATICULE_REFERENCE may name its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_epu() -> Path:
+    """A session of a microscope: from GRATICULE_REAL, or beside the checkout."""
+    named = os.environ.get("GRATICULE_REAL")
+    folder = (Path(named) if named else REPOSITORY.parent / "shared" / "real") / "epu"
+    if not folder.is_dir():
+        pytest.skip(f"no session of a microscope at {folder}; GRATICULE_REAL may name the folder that holds epu")
     return folder
 
 

@@ -3,9 +3,7 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -43,61 +41,16 @@ def data(tmp_path_factory):
     return folder
 
 
-class Server:
-    """A server of the pages in a process of its own."""
-
-    def __init__(self, command, folder):
-        self.log = folder / "server.log"
-        roots = os.pathsep.join(str(folder / "data" / f"project{i}") for i in (1, 2))
-        settings = {"GRATICULE_ROOTS": roots, "GRATICULE_WORKING_DIR": str(folder / "work")}
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=os.environ | settings
-            )
-        self.address = self._wait(re.compile(r"http://127\.0\.0\.1:\d+"))
-
-    def _wait(self, pattern):
-        for _ in range(300):
-            found = pattern.search(self.log.read_text())
-            if found:
-                return found[0]
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
-        raise AssertionError(self.log.read_text())
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
+@pytest.fixture(scope="module")
+def settings(data):
+    """Environment of the server: what the page opens first."""
+    roots = os.pathsep.join(str(data / "data" / f"project{i}") for i in (1, 2))
+    return {"GRATICULE_ROOTS": roots, "GRATICULE_WORKING_DIR": str(data / "work")}
 
 
 @pytest.fixture(scope="module")
-def server(data):
-    command = [sys.executable, "-c", "from dashboards.support.command import main; main()", "serve", "--port", "0"]
-    served = Server(command, data)
-    yield served
-    served.stop()
-    log = served.log.read_text()
-    assert "Traceback" not in log and "ERROR" not in log, log
-
-
-@pytest.fixture
-def opened(page, server):
-    """Open a page; afterwards nothing must have failed, asked others for anything, or run a name as HTML."""
-    faults, outside = [], []
-    page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: outside.append(request.url))
-    page.set_viewport_size({"width": 1280, "height": 800})
-    page.set_default_timeout(15_000)
-
-    def go(path="/flatfield"):
-        page.goto(server.address + path)
-        return page
-
-    yield go
-    assert page.evaluate("window.hit") is None
-    assert [url for url in outside if not url.startswith((server.address, "data:", "blob:"))] == []
-    assert [fault for fault in faults if "favicon" not in fault] == []
+def server(start_server, data, settings):
+    yield from start_server(data, settings)
 
 
 def wait_for_matrix(page):
@@ -238,16 +191,13 @@ def test_report_opens_offline(page, data, tmp_path):
     assert [url for url in outside if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
-def test_panel_serve_does_the_same(page, data):
+def test_panel_serve_does_the_same(page, data, settings, start_server):
     files = sorted(map(str, DASHBOARDS.glob("*.py")))
     command = [sys.executable, "-m", "panel", "serve", *files, "--port", "0", "--address", "127.0.0.1"]
-    served = Server(command, data)
-    try:
-        names = set(re.findall(r"running at: http://\S+/(\S+)", served._wait(re.compile(r"(?s).*process id"))))
-        assert names == {path.stem for path in DASHBOARDS.glob("*.py")} == {"home", "flatfield"}
+    for served in start_server(data, settings, command):
+        names = set(re.findall(r"running at: http://\S+/(\S+)", served.wait(re.compile(r"(?s).*process id"))))
+        assert names == {path.stem for path in DASHBOARDS.glob("*.py")} == {"home", "flatfield", "exposures"}
         page.goto(f"{served.address}/home")
         expect(page.get_by_text("Open Flatfield")).to_be_visible(timeout=20_000)
         page.goto(f"{served.address}/flatfield")
         wait_for_matrix(page)
-    finally:
-        served.stop()

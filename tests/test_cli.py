@@ -36,10 +36,11 @@ from analysis.flatfield import (
     suggest_groups,
 )
 from analysis.images import read_image, write_image
+from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_exposures
 from analysis.synthetic.flatfield import draw_fields
 from analysis.tables import read_table
 from analysis.tasks import Cancelled
-from dashboards.support import demo, flatfield_command, serving
+from dashboards.support import demo, exposures_demo, flatfield_command, flatfield_demo, serving
 from dashboards.support.acts import aligned
 from dashboards.support.command import app, main
 
@@ -499,25 +500,34 @@ def test_tables_on_a_terminal_stand_in_columns():
 
 @pytest.fixture
 def small_demo(monkeypatch):
-    small = {**demo.EXAMPLE_COHORT, "shape": (48, 66, 35), "sizes": (3, 2)}
-    monkeypatch.setattr(demo, "EXAMPLE_COHORT", small)
+    small = {**flatfield_demo.EXAMPLE_COHORT, "shape": (48, 66, 35), "sizes": (3, 2)}
+    monkeypatch.setattr(flatfield_demo, "EXAMPLE_COHORT", small)
+    monkeypatch.setattr(exposures_demo, "EXAMPLE_SESSION", {**exposures_demo.EXAMPLE_SESSION, "image_px": 48})
 
 
 def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
     for _ in range(2):
         assert main(["demo", "--no-serve", "--json"]) == 0
-        summary = json.loads(capsys.readouterr().out)
+        told = json.loads(capsys.readouterr().out)
+        summary = told["flatfield"]
         assert summary["comparison"]["pairs"] == 15
         assert summary["groups"]["sizes"] == [3, 2]
         assert summary["groups"]["outliers"] == ["M2_3"]
         assert summary["test"]["spread_after_percent"] < summary["test"]["spread_before_percent"] / 4
-        (here / "demo" / "results" / "mine.txt").write_text("keep me", encoding="utf-8")
-        (here / "demo" / "data" / "mine.txt").write_text("keep me", encoding="utf-8")
+        assert told["exposures"]["calibration"]["k_um_per_unit"] == pytest.approx(24.33, rel=0.005)
+        assert told["exposures"]["duplicates"]["bad"] == bad_of_the_example()
+        for folder in ("results", "data"):
+            (here / "demo" / "flatfield" / folder / "mine.txt").write_text("keep me", encoding="utf-8")
     assert summary["comparison"]["new_pairs"] == 0
-    assert (here / "demo" / "results" / "mine.txt").read_text(encoding="utf-8") == "keep me"
-    assert (here / "demo" / "data" / "mine.txt").read_text(encoding="utf-8") == "keep me"
-    table = read_model_table(here / "demo" / "results" / "AstroPathFlatfieldModels.csv")
+    for folder in ("results", "data"):
+        assert (here / "demo" / "flatfield" / folder / "mine.txt").read_text(encoding="utf-8") == "keep me"
+    table = read_model_table(here / "demo" / "flatfield" / "results" / "AstroPathFlatfieldModels.csv")
     assert list(table["version"]) == ["demo-1"] * 3
+
+
+def bad_of_the_example():
+    drawn = draw_exposures(**{name: value for name, value in EXAMPLE_SESSION.items() if name != "image_px"})
+    return len(drawn.bad(0.4275))
 
 
 def test_demo_says_what_it_made_and_where(small_demo, here, capsys):
@@ -530,11 +540,11 @@ def test_demo_says_what_it_made_and_where(small_demo, here, capsys):
 
 
 def test_demo_leaves_other_data_alone(here, capsys):
-    (here / "demo" / "data").mkdir(parents=True)
-    (here / "demo" / "data" / "thesis.csv").write_text("years of work", encoding="utf-8")
+    (here / "demo" / "flatfield" / "data").mkdir(parents=True)
+    (here / "demo" / "flatfield" / "data" / "thesis.csv").write_text("years of work", encoding="utf-8")
     assert main(["demo", "--no-serve"]) == 2
     assert "must be empty or from an earlier demo" in capsys.readouterr().err
-    assert [path.name for path in (here / "demo").rglob("*")] == ["data", "thesis.csv"]
+    assert [path.name for path in (here / "demo").rglob("*")] == ["flatfield", "data", "thesis.csv"]
 
 
 # -------------------------------------------------------------------------------------------------- serving
@@ -600,13 +610,16 @@ def cannot_connect_from_elsewhere(place):
         return b" 403 " in connection.recv(200)
 
 
-def test_roots_reach_the_pages_through_the_environment(monkeypatch, tmp_path):
-    for name in (serving.ROOTS, serving.WORKING_DIR):
+def test_folders_reach_the_pages_through_the_environment(monkeypatch, tmp_path):
+    for name in serving.OPENED.values():
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(serving, "_serve", lambda *args: _nothing())
-    serving.serve(roots=[tmp_path / "a", tmp_path / "b"], working_dir=tmp_path / "work", port=0)
-    assert os.environ[serving.ROOTS].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert os.environ[serving.WORKING_DIR] == str(tmp_path / "work")
+    monkeypatch.chdir(tmp_path)
+    line = ["serve", "--roots", "a", "b", "--workingdir", "work", "--epudata", "session", "--port", "0"]
+    assert main(line) == 0
+    assert os.environ["GRATICULE_ROOTS"].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert os.environ["GRATICULE_WORKING_DIR"] == str(tmp_path / "work")
+    assert os.environ["GRATICULE_EPU"] == str(tmp_path / "session")
 
 
 async def _nothing():
@@ -633,6 +646,8 @@ def command_lines():
         lines.append(f"| `graticule {name}` | {app[name].help} |")
     for name in ("compare", "groups", "register", "model", "test", "apply", "meanimage", "report"):
         lines.append(f"| `graticule flatfield {name}` | {app['flatfield'][name].help} |")
+    for name in ("calibrate", "duplicates", "watch", "groups", "report", "find_dupl"):
+        lines.append(f"| `graticule exposures {name}` | {app['exposures'][name].help} |")
     return lines
 
 

@@ -16,8 +16,8 @@ from dashboards.support.figures import diverging_colours, save_field, save_matri
 def drawn(monkeypatch):
     """The figure that is saved, to look at."""
     kept = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure) or save(figure, path))
+    save = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: kept.append(figure) or save(figure, path))
     return kept
 
 

@@ -40,12 +40,15 @@ class Outcome:
         Inputs that failed: ``slide_id, root_dir, file, expected, found, reason``, or any columns with text.
     table
         Shown on the terminal.
+    warnings
+        Sentences printed on standard error; they change no exit code.
     """
 
     summary: dict[str, Any]
     files: Sequence[Path] = ()
     problems: pd.DataFrame = field(default_factory=pd.DataFrame)
     table: pd.DataFrame | None = None
+    warnings: Sequence[str] = ()
 
 
 class Bar:
@@ -256,11 +259,13 @@ def _say(words: str, code: int) -> int:
 
 
 def report(outcome: Outcome, *, as_json: bool) -> int:
-    """Print an outcome: the summary on stdout, problems on stderr."""
+    """Print an outcome: the summary on stdout, warnings and problems on stderr."""
     if as_json:
         print(json.dumps(_plain(outcome.summary), ensure_ascii=False, allow_nan=False))
     else:
         print_outcome(outcome)
+    for words in outcome.warnings:
+        print(f"Warning: {' '.join(words.split())}", file=sys.stderr)
     for line in problem_lines(outcome.problems):
         print(line, file=sys.stderr)
     return SOME_FAILED if len(outcome.problems) else DONE

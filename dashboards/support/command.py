@@ -1,9 +1,9 @@
-"""The command ``graticule``, and ``meanimagecomparison`` as AstroPath spells it."""
+"""The command ``graticule``, and ``meanimagecomparison`` and ``find_dupl`` as their first tools spell them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cyclopts import App
@@ -33,6 +33,7 @@ app = App(
 app.command(App(name="info", default_command=info, config=settings_of_file, help=info.__doc__))
 for _name, _module, _help in (
     ("flatfield", "flatfield_command", "Which slides share one illumination pattern, and what is it?"),
+    ("exposures", "exposures_command", "Which cryo-EM micrographs were shot twice in one place?"),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),
 ):
@@ -77,7 +78,28 @@ def meanimagecomparison(tokens: Sequence[str] | None = None) -> int:
     """
     from dashboards.support.flatfield_command import compare
 
-    name = "meanimagecomparison"
+    return _second_name("meanimagecomparison", compare, tokens)
+
+
+def find_dupl(tokens: Sequence[str] | None = None) -> int:
+    """Run ``graticule exposures find_dupl`` under its second name.
+
+    Parameters
+    ----------
+    tokens
+        As in `main`.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    from dashboards.support.exposures_command import find_dupl as both_steps
+
+    return _second_name("find_dupl", both_steps, tokens)
+
+
+def _second_name(name: str, command: Callable[..., int], tokens: Sequence[str] | None) -> int:
     return main(
-        tokens, command=App(name, default_command=compare, config=settings_of_file, help=compare.__doc__, **_HOW)
+        tokens, command=App(name, default_command=command, config=settings_of_file, help=command.__doc__, **_HOW)
     )

@@ -1,41 +1,20 @@
-"""``graticule demo``: sample data with its truth, every step of the instrument on it, and the pages to look at it."""
+"""``graticule demo``: sample data with its truth, every step of every instrument on it, and the pages to look at it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from cyclopts import App
 
-import analysis
 from analysis.files import whole_file
-from analysis.flatfield import (
-    Comparison,
-    Groups,
-    Slides,
-    check_model,
-    compare_mean_images,
-    create_model,
-    dividing_lines,
-    register_model,
-    sort_slides,
-    suggest_groups,
-)
-from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
-from analysis.tables import write_table
 from dashboards.support.acts import Outcome, Run, act, print_outcome
-from dashboards.support.figures import save_model_figures
-from dashboards.support.flatfield_command import save_comparison
-from dashboards.support.flatfield_report import write_flatfield_report
-from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.options import settings_of_file
 
-VERSION = "demo-1"
 MARK = "drawn.json"
 """File that tells data of a demonstration from a person's own."""
 
@@ -44,76 +23,73 @@ app = App(name="demo")
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration made.
+    """What the demonstration of an instrument made.
 
     Attributes
     ----------
-    roots
-        Folders of the sample slides.
-    working_dir
-        Folder of the results.
+    opened
+        Environment variables that tell the pages what to open first.
     files
-        What was written: ``what, file``.
+        What was written: words and path.
     summary
         Numbers of each step.
     """
 
-    roots: tuple[Path, ...]
-    working_dir: Path
-    files: pd.DataFrame
+    opened: dict[str, str]
+    files: list[tuple[str, Path]]
     summary: dict[str, Any]
 
 
-def make_demo(folder: Path, run: Run) -> Demo:
-    """Draw a cohort, compare it, find its groups, make and test the model of the largest, and write it all down.
+def make_demo(folder: Path, run: Run) -> dict[str, Demo]:
+    """Run every instrument on sample data.
 
     Parameters
     ----------
     folder
-        A new or empty folder, or one of an earlier demonstration, whose results are replaced.
+        Each instrument has a folder in it, new or from an earlier demonstration.
     run
         Tells progress and hears a request to stop.
+
+    Returns
+    -------
+    dict
+        What each instrument made, by its name.
 
     Raises
     ------
     ValueError
-        When the folder holds other data.
+        When a folder holds other data.
     """
-    folder = Path(folder)
-    working_dir = folder / "results"
-    roots = draw_data(folder / "data", run)
-    comparison = compare_mean_images(roots, working_dir=working_dir, **run.keywords)
-    groups = suggest_groups(comparison)
-    model, tested, files = _model_of_largest_group(comparison, groups, roots, working_dir, run)
-    order = sort_slides(comparison.slides)
-    lines = dividing_lines(comparison.slides, order)
-    pictures = []
-    for plot in ("average", "filter-groups"):
-        pictures += save_comparison(comparison, working_dir, plot=plot, order=order, lines=lines, run=run)
-    run.progress(0, 1, "writing the report")
-    report = write_flatfield_report(
-        working_dir / REPORT, comparison, groups=groups, model=model, correction_test=tested
-    )
-    run.progress(1, 1, "writing the report")
-    made = [
-        ("sample slides, in groups that are known", folder / "data"),
-        ("report, opens without a network", report),
-        ("statistic of every pair and layer", working_dir / "meanimagecomparison_table.csv"),
-        ("groups and outliers", write_table(groups.table, working_dir / "meanimage_comparison_groups.csv")),
-        *[("picture of all pairs", path) for path in pictures],
-        *files,
-    ]
-    summary = {
-        "comparison": comparison.summary(),
-        "groups": groups.summary(),
-        "model": model.summary(),
-        "test": tested.summary(),
-    }
-    return Demo(roots, working_dir, pd.DataFrame(made, columns=["what", "file"]), summary)
+    # the instruments bring their packages with them
+    from dashboards.support.exposures_demo import make_exposures_demo
+    from dashboards.support.flatfield_demo import make_flatfield_demo
+
+    makers = {"flatfield": make_flatfield_demo, "exposures": make_exposures_demo}
+    return {name: make(Path(folder) / name, run) for name, make in makers.items()}
 
 
-def draw_data(folder: Path, run: Run) -> tuple[Path, ...]:
-    """Draw the sample slides, unless they are there from last time.
+def draw_once(
+    folder: Path, drawn: dict[str, Any], run: Run, words: str, draw: Callable[[Path], list[str]]
+) -> list[str]:
+    """Draw sample data, unless the same is there from last time.
+
+    Parameters
+    ----------
+    folder
+        Of the data alone.
+    drawn
+        What tells these data from others, as JSON can hold it.
+    run
+        Tells progress.
+    words
+        What is done, for the progress.
+    draw
+        Called with the folder; returns the names of what it made there.
+
+    Returns
+    -------
+    list of str
+        What ``draw`` returned, now or last time.
 
     Raises
     ------
@@ -121,55 +97,18 @@ def draw_data(folder: Path, run: Run) -> tuple[Path, ...]:
         When the folder holds anything else.
     """
     mark = folder / MARK
-    drawn = json.loads(json.dumps({"graticule": analysis.__version__, **EXAMPLE_COHORT}))
+    wanted = json.loads(json.dumps(drawn))
     known = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
-    if known is not None and known.get("drawn") == drawn:
-        roots = tuple((folder / name).resolve() for name in known["roots"])
-        if all((root / "sampledef.csv").exists() for root in roots):
-            return roots
+    if known is not None and known.get("drawn") == wanted and all((folder / name).exists() for name in known["names"]):
+        return known["names"]
     if known is None and folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} must be empty or from an earlier demo; it holds other files. Choose another --dir.")
-    run.progress(0, 1, "drawing sample slides")
-    roots = draw_cohort(folder, **EXAMPLE_COHORT).roots
+    run.progress(0, 1, words)
+    names = draw(folder)
     with whole_file(mark, "w", encoding="utf-8") as handle:
-        json.dump({"drawn": drawn, "roots": [root.name for root in roots]}, handle)
-    run.progress(1, 1, "drawing sample slides")
-    return roots
-
-
-def _model_of_largest_group(
-    comparison: Comparison, groups: Groups, roots: Sequence[Path], working_dir: Path, run: Run
-) -> tuple[Any, Any, list[tuple[str, Path]]]:
-    """Register, make and test the model; return model, test, and what was written."""
-    slides = comparison.slides
-    inside = tuple(slides.slides[i] for i in np.flatnonzero(groups.labels == 0))
-    chosen = Slides(inside, slides.problems.iloc[:0], slides.settings)
-    table = working_dir / MODEL_TABLE
-    register_model(chosen, VERSION, model_table=table, replace=True)
-    model = create_model(
-        VERSION,
-        roots=roots,
-        model_table=table,
-        out_dir=working_dir,
-        smoothing="edge-aware",
-        replace=True,
-        **run.keywords,
-    )
-    tested = check_model(chosen, smoothing="edge-aware", **run.keywords)
-    folder = working_dir / "flatfield" / f"flatfield_{VERSION}"
-    layers = write_table(model.table, folder / f"flatfield_{VERSION}_layers.csv")
-    before_after = write_table(tested.table, folder / f"flatfield_{VERSION}_test.csv")
-    return (
-        model,
-        tested,
-        [
-            ("registered versions", table),
-            *[(f"model: {name.replace('_', ' ')}", path) for name, path in model.paths.items()],
-            ("model: layers", layers),
-            ("model: illumination left before and after", before_after),
-            *[("model: picture", path) for path in save_model_figures(model, folder)],
-        ],
-    )
+        json.dump({"drawn": wanted, "names": names}, handle)
+    run.progress(1, 1, words)
+    return names
 
 
 @act()
@@ -187,14 +126,20 @@ def demo(run: Run, *, dir: Path = Path("demo"), serve: bool = True, port: int = 
     """
     made = make_demo(dir, run)
     run.progress.close()
-    outcome = Outcome(made.summary, table=made.files)
+    files = pd.DataFrame([line for each in made.values() for line in each.files], columns=["what", "file"])
+    outcome = Outcome({name: each.summary for name, each in made.items()}, table=files)
     if serve:
         from dashboards.support.serving import serve as serve_pages
 
         print_outcome(outcome)
-        serve_pages(roots=made.roots, working_dir=made.working_dir, port=port)
+        serve_pages(opened=opened_by(made), port=port)
         return Outcome({})
     return outcome
+
+
+def opened_by(made: dict[str, Demo]) -> dict[str, str]:
+    """Return the environment variables that open what a demonstration made."""
+    return {name: value for each in made.values() for name, value in each.opened.items()}
 
 
 app.default(demo)

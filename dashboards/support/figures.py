@@ -63,7 +63,7 @@ def save_matrix(
     if values.shape != (count, count) or not count:
         raise ValueError(f"values must have one row and column for each name; got {values.shape} and {count} names.")
     side_in = float(np.clip(6 + count / 16, 7, 14))
-    figure, axes = _figure(side_in, side_in)
+    figure, axes = new_figure(side_in, side_in)
     image = axes.imshow(
         values, cmap=diverging_colours(bounds), vmin=bounds[0], vmax=bounds[1], interpolation="none", aspect="equal"
     )
@@ -78,7 +78,7 @@ def save_matrix(
     bar.ax.tick_params(labelsize=_FONT_PT)
     bar.outline.set_visible(False)
     _name_slides(axes, [_shortened(name) for name in names])
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def diverging_colours(bounds: tuple[float, float]) -> Colormap:
@@ -98,7 +98,8 @@ def diverging_colours(bounds: tuple[float, float]) -> Colormap:
     return colours.with_extremes(bad=NO_VALUE, under=colours(0), over=colours(255))
 
 
-def _figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+def new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of a size in inches, and its axes."""
     figure = Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
@@ -182,7 +183,7 @@ def save_field(
     bar.ax.tick_params(labelsize=_FONT_PT)
     bar.outline.set_visible(False)
     figure.text(gap_in / width_in, 1 - 0.1 / height_in, title, fontsize=_FONT_PT + 3, va="top", parse_math=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _scale(values: np.ndarray, about_one: bool) -> tuple[float, float]:
@@ -231,7 +232,8 @@ def save_model_figures(model: FlatfieldModel, folder: str | os.PathLike[str]) ->
     ]
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure as PNG, whole or not at all; return its path."""
     with whole_file(path) as handle:
         figure.savefig(handle, format="png", dpi=_DPI)
     return Path(path)

@@ -122,6 +122,13 @@ INSTRUMENTS = (
         takes="mean images of your slides, or their fields as TIFF",
         gives="comparison table, groups, registered flatfield models, report",
     ),
+    Instrument(
+        name="exposures",
+        title="Exposures",
+        question="Which cryo-EM micrographs were shot twice in one place?",
+        takes="the folder of an EPU session, finished or still running",
+        gives="calibrated beam shift, optics groups, lists of bad files, report",
+    ),
 )
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from cyclopts import App, Parameter
 from dashboards.support.acts import Outcome, Run, act
 from dashboards.support.options import settings_of_file
 
-ROOTS, WORKING_DIR = "GRATICULE_ROOTS", "GRATICULE_WORKING_DIR"
+OPENED = {"roots": "GRATICULE_ROOTS", "working_dir": "GRATICULE_WORKING_DIR", "epudata": "GRATICULE_EPU"}
 """Environment variables that tell the pages which data to open first."""
 
 app = App(name="serve")
@@ -81,8 +81,7 @@ def free_port(address: str, port: int) -> int:
 
 def serve(
     *,
-    roots: Sequence[Path] = (),
-    working_dir: Path | None = None,
+    opened: Mapping[str, str] | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
     allow_origin: Sequence[str] = (),
@@ -92,8 +91,8 @@ def serve(
 
     Parameters
     ----------
-    roots, working_dir
-        Opened first by the flatfield instrument.
+    opened
+        Environment variables that tell the pages what to open first.
     port
         0 takes any free one.
     address
@@ -112,10 +111,7 @@ def serve(
     """
     check_address(address, allow_origin)
     port = free_port(address, port)
-    if roots:
-        os.environ[ROOTS] = os.pathsep.join(str(Path(root).resolve()) for root in roots)
-    if working_dir is not None:
-        os.environ[WORKING_DIR] = str(Path(working_dir).resolve())
+    os.environ.update(opened or {})
     if not is_loopback(address):
         print(f"Warning: whoever reaches {address}:{port} reads and writes files as you; there is no login.",
               file=sys.stderr)  # fmt: skip
@@ -155,6 +151,7 @@ def serve_command(
     dir: Path = Path("demo"),
     roots: Paths = None,
     working_dir: Path | None = None,
+    epudata: Path | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
     allow_origin: Names = None,
@@ -171,7 +168,9 @@ def serve_command(
     roots
         Folders with sampledef.csv to open first.
     working_dir
-        Folder of results to open first.
+        Folder of comparisons to open first.
+    epudata
+        Folder of an EPU session to open first.
     port
         Port to listen on; 0 takes any free one.
     address
@@ -182,15 +181,18 @@ def serve_command(
         Open the front page in this machine's browser.
     """
     check_address(address, allow_origin or ())
+    opened: dict[str, str] = {}
     if demo:
-        from dashboards.support.demo import make_demo
+        from dashboards.support.demo import make_demo, opened_by
 
-        made = make_demo(dir, run)
-        roots, working_dir = made.roots, made.working_dir
+        opened = opened_by(make_demo(dir, run))
         run.progress.close()
+    given = {"roots": roots or [], "working_dir": [working_dir], "epudata": [epudata]}
+    for name, paths in given.items():
+        if named := [str(Path(path).resolve()) for path in paths if path is not None]:
+            opened[OPENED[name]] = os.pathsep.join(named)
     serve(
-        roots=roots or (),
-        working_dir=working_dir,
+        opened=opened,
         port=port,
         address=address,
         allow_origin=allow_origin or (),

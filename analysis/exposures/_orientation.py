@@ -1,0 +1,282 @@
+"""How the axes of the beam shift lie on the stage: a search over all turns, both hands and a range of k.
+
+A turn, a scale and a hand are one complex number and a flag: ``stage = factor * w`` where ``w`` is the beam shift
+``x + iy``, or its conjugate for the mirrored hand.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from analysis.tasks import Cancelled
+
+_MOST_PAIRS = 240
+_NEIGHBOURS = 12
+_PHASE_STEP = 0.2
+"""Step of the search in cells of the lattice, at the distance of the pairs looked at."""
+_CHUNK = 500_000
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Stage positions, each with where the holes' lattice lies in it.
+
+    Attributes
+    ----------
+    stage_um
+        (positions,) complex stage readings.
+    phase
+        (positions, 2) coordinates of the holes' beam shifts on their lattice, less whole cells.
+    block
+        (positions,) part of the grid with one film.
+    basis
+        (2, 2) basis of the lattice in beam shift; columns are the vectors.
+    """
+
+    stage_um: np.ndarray
+    phase: np.ndarray
+    block: np.ndarray
+    basis: np.ndarray
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One way the beam shift may lie on the stage: ``factor`` is k and the angle as a complex number."""
+
+    factor: complex
+    mirrored: bool
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 2) um per unit of beam shift."""
+        a, b = self.factor.real, self.factor.imag
+        return np.array([[a, b], [b, -a]]) if self.mirrored else np.array([[a, -b], [b, a]])
+
+    def differs(self, other: Orientation, share: float = 0.03) -> bool:
+        """Tell whether two ways are more than a share of k apart."""
+        return self.mirrored != other.mirrored or abs(self.factor - other.factor) > share * abs(self.factor)
+
+
+def find_positions(
+    shifts: np.ndarray, stage_um: np.ndarray, position: np.ndarray, block: np.ndarray, basis: np.ndarray
+) -> Positions:
+    """Gather the holes of each stage position into one reading of stage and phase.
+
+    Parameters
+    ----------
+    shifts
+        (holes, 2) hole terms.
+    stage_um
+        (holes, 2).
+    position, block
+        (holes,) numbers.
+    basis
+        (2, 2) of the lattice of the shifts.
+
+    Returns
+    -------
+    Positions
+        One for each position in each block.
+    """
+    _, first, key = np.unique(np.stack([position, block], axis=1), axis=0, return_index=True, return_inverse=True)
+    key, count = key.ravel(), np.bincount(key.ravel())
+    turns = np.exp(2j * np.pi * np.linalg.solve(basis, shifts.T))
+    phase = [np.angle(np.bincount(key, turn.real) + 1j * np.bincount(key, turn.imag)) / (2 * np.pi) for turn in turns]
+    mean = [np.bincount(key, column) / count for column in stage_um.T]
+    return Positions(mean[0] + 1j * mean[1], np.stack(phase, axis=1), block[first], basis)
+
+
+def neighbouring(positions: Positions) -> np.ndarray:
+    """(pairs, 2) positions of one block that are neighbours, nearest first."""
+    pairs = []
+    for block in np.unique(positions.block):
+        inside = np.flatnonzero(positions.block == block)
+        if len(inside) < 2:
+            continue
+        place = np.stack([positions.stage_um[inside].real, positions.stage_um[inside].imag], axis=1)
+        near = min(len(inside), _NEIGHBOURS + 1)
+        found = inside[cKDTree(place).query(place, k=near)[1]]
+        pairs.append(np.stack([np.repeat(inside, near - 1), found[:, 1:].ravel()], axis=1))
+    if not pairs:
+        return np.empty((0, 2), int)
+    every = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+    away = np.abs(np.diff(positions.stage_um[every], axis=1)[:, 0])
+    order = np.argsort(away, kind="stable")
+    return every[order[away[order] > 0.5]]  # two readings of one place say nothing
+
+
+def search(
+    positions: Positions,
+    spacing_um: tuple[float, float],
+    *,
+    most: int = 24,
+    cancel: threading.Event | None = None,
+) -> list[Orientation]:
+    """Find the ways in which neighbouring stage positions agree best on one lattice.
+
+    Parameters
+    ----------
+    positions
+        Of all blocks.
+    spacing_um
+        Least and largest spacing of holes to look for.
+    most
+        How many distinct ones to return.
+    cancel
+        Checked now and then.
+
+    Returns
+    -------
+    list of Orientation
+        Most coherent first, each refined on all neighbouring pairs.
+    """
+    pairs = neighbouring(positions)
+    if not len(pairs):
+        return []
+    near = pairs[: _MOST_PAIRS * 4][:: max(1, min(len(pairs), 4 * _MOST_PAIRS) // _MOST_PAIRS)]
+    ways, coherence, steps = _scan(positions, *_differences(positions, near), spacing_um, cancel)
+    found: list[Orientation] = []
+    # neighbours on the grid belong to one peak, so many are looked at for every one kept
+    for index in np.argsort(coherence)[::-1][: 60 * most]:
+        rough = Orientation(complex(ways[index]), bool(index >= len(ways) // 2))
+        if all(rough.differs(other, 2.5 * steps[index]) for other in found):
+            found.append(rough)
+        if len(found) >= most:
+            break
+    refined: list[Orientation] = []
+    for rough in found:
+        better = refine(positions, rough, pairs)
+        if all(better.differs(other) for other in refined):
+            refined.append(better)
+    return refined
+
+
+def _differences(positions: Positions, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    first, second = pairs.T
+    return positions.stage_um[second] - positions.stage_um[first], positions.phase[second] - positions.phase[first]
+
+
+def _scan(
+    positions: Positions,
+    moved: np.ndarray,
+    turned: np.ndarray,
+    spacing_um: tuple[float, float],
+    cancel: threading.Event | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Try every scale and turn of both hands on pairs; return the ways (mirrored ones last), coherence, and steps."""
+    length = np.sqrt(abs(np.linalg.det(positions.basis)))
+    reach = np.quantile(np.abs(moved), 0.8)
+    scale, last = spacing_um[0] / length, spacing_um[1] / length
+    ways, steps = [], []
+    while scale < last * 1.001:
+        # a coarser lattice needs fewer steps for the same share of a cell
+        step = min(_PHASE_STEP * scale * length / reach, 0.06)
+        turns = scale * np.exp(1j * np.arange(0, 2 * np.pi, step))
+        ways.append(turns)
+        steps.append(np.full(len(turns), step))
+        scale *= 1 + step
+    every = np.concatenate(ways)
+    inverse = np.linalg.inv(positions.basis).astype(np.float32)
+    coherence = [_coherence(moved, turned, inverse, every, mirrored, cancel) for mirrored in (False, True)]
+    return np.tile(every, 2), np.concatenate(coherence), np.tile(np.concatenate(steps), 2)
+
+
+def _coherence(
+    moved: np.ndarray,
+    turned: np.ndarray,
+    inverse: np.ndarray,
+    ways: np.ndarray,
+    mirrored: bool,
+    cancel: threading.Event | None,
+) -> np.ndarray:
+    """(ways,) mean cosine of how far pairs of positions are from whole cells."""
+    coherence = np.empty(len(ways), np.float32)
+    rows = max(1, _CHUNK // len(moved))
+    for start in range(0, len(ways), rows):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Stopped while searching the orientation of the beam shift.")
+        shift = moved.astype(np.complex64) / ways[start : start + rows, None].astype(np.complex64)
+        across = -shift.imag if mirrored else shift.imag
+        total = np.zeros(len(shift), np.float32)
+        for row, offset in zip(inverse, turned.astype(np.float32).T, strict=True):
+            parts = row[0] * shift.real + row[1] * across + offset
+            total += np.cos(np.float32(2 * np.pi) * (parts - np.round(parts))).mean(axis=1)
+        coherence[start : start + rows] = total
+    return coherence
+
+
+def refine(positions: Positions, start: Orientation, pairs: np.ndarray) -> Orientation:
+    """Refine a way by least squares on pairs of positions, nearest first and then further ones.
+
+    Parameters
+    ----------
+    positions
+        Of all blocks.
+    start
+        Right to a quarter of a cell at the nearest pairs.
+    pairs
+        (pairs, 2), nearest first.
+
+    Returns
+    -------
+    Orientation
+        Of the same hand.
+    """
+    moved, turned = _differences(positions, pairs)
+    away = np.abs(moved)
+    reach, now = np.quantile(away, 0.2), start
+    while True:
+        near = away <= reach
+        now = _fit(moved[near], turned[near], positions.basis, now)
+        if reach >= away[-1]:
+            return now
+        reach *= 1.4
+
+
+def _fit(moved: np.ndarray, turned: np.ndarray, basis: np.ndarray, now: Orientation) -> Orientation:
+    for _ in range(4):
+        shift = moved / now.factor
+        shift = np.conj(shift) if now.mirrored else shift
+        parts = np.linalg.solve(basis, np.stack([shift.real, shift.imag])).T + turned
+        whole = np.round(parts)
+        used = np.abs(parts - whole).max(axis=1) < 0.3
+        cells = basis @ (whole - turned).T
+        w = cells[0] + 1j * cells[1]
+        w = np.conj(w) if now.mirrored else w
+        weight = used * 1.0
+        total = np.sum(weight * np.abs(w) ** 2)
+        if total == 0:
+            return now
+        now = Orientation(complex(np.sum(weight * np.conj(w) * moved) / total), now.mirrored)
+    return now
+
+
+def symmetric(orientation: Orientation, basis: np.ndarray) -> list[Orientation]:
+    """The other ways in which the same lattice of holes can be reached: turned and mirrored by its symmetries.
+
+    Parameters
+    ----------
+    orientation
+        One way.
+    basis
+        (2, 2) reduced basis in beam shift.
+
+    Returns
+    -------
+    list of Orientation
+        Seven for a square lattice, eleven for a hexagonal one.
+    """
+    first, second = basis.T
+    angle = np.degrees(np.arccos(np.clip(first @ second / np.hypot(*first) / np.hypot(*second), -1, 1)))
+    hexagonal = min(abs(angle - 60), abs(angle - 120)) < 10
+    turns = np.exp(2j * np.pi * np.arange(6 if hexagonal else 4) / (6 if hexagonal else 4))
+    axis = complex(first[0], first[1]) / np.hypot(*first)
+    others = [Orientation(orientation.factor * turn, orientation.mirrored) for turn in turns[1:]]
+    # mirrored at the first basis vector: w -> axis^2 conj(w), so the vector itself stays
+    flip = axis**2 if not orientation.mirrored else np.conj(axis) ** 2
+    others += [Orientation(orientation.factor * flip * turn, not orientation.mirrored) for turn in turns]
+    return others

@@ -1,0 +1,640 @@
+"""The exposures instrument as a page: read an EPU session, calibrate it, find what was exposed twice, write lists."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import param
+
+from analysis.exposures import (
+    Duplicates,
+    Session,
+    assume_beam_shift,
+    calibrate_beam_shift,
+    cluster_beam_shifts,
+    find_duplicates,
+    find_images,
+    measure_predose,
+    read_epu_session,
+)
+from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
+from dashboards.support.exposures_controls import build_sidebar
+from dashboards.support.exposures_report import write_exposures_report
+from dashboards.support.exposures_views import build_main
+from dashboards.support.exposures_words import REPORT, duplicates_sentence
+from dashboards.support.exposures_work import (
+    Calibrated,
+    calibrate,
+    files_written,
+    has_pictures,
+    keep_calibration,
+    parse_matrix,
+    read_pictures,
+    write_everything,
+)
+from dashboards.support.jobs import Job, start
+from dashboards.support.page import guarded, page
+from dashboards.support.statement import Name, python_call, shell_line
+
+ALL = "all"
+_CALIBRATED_BY = ["calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix"]
+_SEARCHED_BY = ["radius_mode", "radius_um", "keep"]
+_DRAWN = ["grid_square", "colour_by"]
+_WRITTEN = ["working_dir", "out", "rawdata", "montage", "rescale"]
+_IN_URL = ["folder", *_CALIBRATED_BY, *_SEARCHED_BY, *_DRAWN, *_WRITTEN, "watching", "watch_interval_s"]
+_GROWN = 1.2
+_SETTLED_S = 0.4
+_MOST_PICTURES = 4
+
+
+class ExposuresDashboard(pn.viewable.Viewer):
+    """Exposures of an EPU session and what was shot twice, in a notebook cell or as a served page.
+
+    Parameters
+    ----------
+    **params
+        Any setting below by name; ``folder`` may be a path.
+
+    Examples
+    --------
+    >>> ExposuresDashboard(folder="/data/session1", radius_mode="typed", radius_um=0.3)  # doctest: +SKIP
+    """
+
+    folder = param.String(default="", label="Session folder", doc="Folder with Images-Disc1, or one above it.")
+    calibration = param.Selector(
+        default="automatic",
+        objects={
+            "automatic, from the holes": "automatic",
+            "k typed": "k typed",
+            "k from clusters": "clusters",
+            "matrix typed": "matrix typed",
+        },
+        label="Calibration",
+    )
+    hole_spacing = param.Selector(
+        default="unknown",
+        objects={
+            "unknown": "unknown",
+            "R1.2/1.3, 2.5 µm": "2.5",
+            "R2/1, 3 µm": "3",
+            "R2/2, 4 µm": "4",
+            "R2/4, 6 µm": "6",
+            "typed": "typed",
+        },
+        label="Hole spacing",
+    )
+    hole_spacing_um = param.Number(
+        default=2.5, bounds=(0, 50), inclusive_bounds=(False, True), label="Hole spacing (µm)"
+    )
+    k_um_per_unit = param.Number(
+        default=25.0, bounds=(0, 1000), inclusive_bounds=(False, True), label="k (µm per unit)"
+    )
+    clusters = param.Integer(default=0, bounds=(0, 500), label="Clusters (0 finds them)")
+    matrix = param.String(default="", label="Matrix, four numbers (µm per unit)", doc="Row by row.")
+    radius_mode = param.Selector(
+        default="automatic", objects={"0.45 of the beam diameter": "automatic", "typed": "typed"}, label="Search radius"
+    )
+    radius_um = param.Number(default=0.4, bounds=(0, 50), inclusive_bounds=(False, True), label="Radius (µm)")
+    keep = param.Selector(
+        default="first",
+        objects={
+            "first of each group": "first",
+            "all on unexposed ground": "unexposed",
+            "none of a group": "none",
+        },
+        label="Keep",
+    )
+    grid_square = param.Selector(default=ALL, objects=[ALL], label="Grid square", check_on_set=False)
+    colour_by = param.Selector(
+        default="state",
+        objects={
+            "duplicates only": "state",
+            "optics group": "optics group",
+            "time": "time",
+            "pre-dose": "pre-dose",
+        },
+        label="Colour",
+    )
+    watching = param.Boolean(default=False, label="Watch the folder")
+    watch_interval_s = param.Number(default=5.0, bounds=(0.1, 3600), label="Look again after (s)")
+    working_dir = param.String(default="exposures", label="Output folder", doc="Where files are written.")
+    out = param.String(default="duplicates", label="Files begin with")
+    rawdata = param.String(default="", label="Folder of the movies", doc="To list their full paths.")
+    montage = param.Boolean(default=True, label="Montage of the pairs (PNG)")
+    rescale = param.Boolean(default=False, label="Montage in half size")
+
+    session = param.ClassSelector(class_=Session, doc="The session shown.")
+    calibrated = param.ClassSelector(class_=Calibrated, doc="Its calibration and what is shown beside it.")
+    result = param.ClassSelector(class_=Duplicates, doc="The duplicates shown.")
+    predose = param.Parameter(default=None, doc="What each field of view had been exposed to before.")
+    images = param.Parameter(default=None, doc="Pictures of the session.")
+    looked_at = param.String(default="", doc="File of the exposure looked at; empty for none.")
+    pictures = param.List(default=[], doc="Pictures of it and of its group.")
+    focus = param.Parameter(default=None, doc="Place (x, y) in um that the map is asked to show closely, or None.")
+    written = param.List(default=[], doc="Files written last.")
+    report = param.Parameter(default=None, doc="The report written last.")
+    log = param.List(default=[], doc="What was done, newest last.")
+
+    def __init__(self, **params: Any) -> None:
+        for name in ("folder", "working_dir", "rawdata"):
+            if name in params:
+                params[name] = os.fspath(params[name])
+        super().__init__(**params)
+        self.job, self.picture_job = Job(), Job()
+        self.job.param.watch(lambda event: self._note(event.new), "error")
+        self.param.watch(self._folder_changed, ["folder"])
+        self.param.watch(self._calibration_changed, _CALIBRATED_BY)
+        self.param.watch(self._search, _SEARCHED_BY)
+        self.param.watch(self._looked_at_changed, ["looked_at"])
+        self.param.watch(self._colour_changed, ["colour_by"])
+        self.param.watch(self._watch_changed, ["watching"])
+        self.param.watch(lambda _: setattr(self, "focus", None), ["grid_square"])
+        self._panel: pn.viewable.Viewable | None = None
+        self._loading, self._searches, self._rounds = False, 0, 0
+        self._holes, self._watch_error = 0, ""
+        if self.folder:
+            start(self.look_up)
+        if self.watching:
+            self._watch_changed()
+
+    # ---- settings --------------------------------------------------------------------------------------
+
+    @property
+    def spacing_um(self) -> float | None:
+        """The hole spacing chosen, or None."""
+        if self.hole_spacing == "unknown":
+            return None
+        return self.hole_spacing_um if self.hole_spacing == "typed" else float(self.hole_spacing)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of `find_duplicates` as they stand."""
+        return {"radius_um": self.radius_um if self.radius_mode == "typed" else None, "keep": self.keep}
+
+    @property
+    def root(self) -> Path:
+        """What the names of all files written begin with."""
+        return Path(self.working_dir) / (self.out or "duplicates")
+
+    # ---- reading and calibrating -----------------------------------------------------------------------
+
+    async def look_up(self) -> None:
+        """Read the session and calibrate it."""
+        folder = self.folder.strip()
+        if not folder:
+            self._forget()
+            self.job.param.update(words="", error="")
+            return
+        known = self.session if self.session is not None and self.session.folder == Path(folder) else None
+        read = functools.partial(read_epu_session, folder, known=known)
+        session = await self.job.run("Reading the session", read)
+        if session is None:
+            return
+        if known is None:
+            self._forget()
+        self._take(session)
+        self._note(f"{len(session.exposures):,} exposures read from {folder}.")
+        for warning in session.warnings:
+            self._note(warning)
+        await self.calibrate()
+
+    def _forget(self) -> None:
+        nothing = dict.fromkeys(["session", "calibrated", "result", "predose", "images", "report"])
+        self.param.update(**nothing, focus=None, looked_at="", pictures=[], written=[])
+
+    def _take(self, session: Session) -> None:
+        """Show a session with the calibration in hand."""
+        squares = session.exposures[["session", "grid_square"]].drop_duplicates().itertuples(index=False)
+        self.param.grid_square.objects = [ALL, *("/".join(filter(None, square)) for square in squares)]
+        if self.grid_square not in self.param.grid_square.objects:
+            self.grid_square = ALL
+        self.session = session
+        self._search()
+
+    async def calibrate(self) -> None:
+        """Calibrate the session in the way chosen, and search it."""
+        if self.session is None:
+            return
+        how = {
+            "method": self.calibration,
+            "hole_spacing_um": self.spacing_um,
+            "k_um_per_unit": self.k_um_per_unit,
+            "clusters": self.clusters,
+            "matrix": self.matrix,
+        }
+        session = self.session
+        done = await self.job.run("Calibrating", _calibrate_and_list, session, **how)
+        if done is None:
+            return
+        calibrated, images = done
+        self._holes = len(calibrated.calibration.holes)
+        self.param.update(calibrated=calibrated, images=images, predose=None)
+        self._search()
+        self._colour_changed()
+
+    def _folder_changed(self, *_: Any) -> None:
+        if not self._loading:
+            start(self.look_up)
+
+    def _calibration_changed(self, *_: Any) -> None:
+        if self.session is not None and not self._loading and not self._awaits_input():
+            start(self.calibrate)
+
+    def _awaits_input(self) -> bool:
+        """Whether the way chosen needs something that was not typed yet."""
+        return self.calibration == "matrix typed" and not self.matrix.strip()
+
+    # ---- searching -------------------------------------------------------------------------------------
+
+    def _search(self, *_: Any) -> None:
+        """Find the duplicates of the session in hand; nothing is read."""
+        if self.session is None or self.calibrated is None:
+            return
+        try:
+            result = find_duplicates(self.session, self.calibrated.calibration, **self.settings)
+        except ValueError as error:
+            self.job.error = str(error)
+            return
+        self._searches += 1
+        self._show(result)
+        if len(result.table) and has_pictures(self.images):
+            start(self.judge)
+
+    def _show(self, result: Duplicates) -> None:
+        gone = self.looked_at and not (result.exposures["file"] == self.looked_at).any()
+        self.param.update(**({"result": result, "looked_at": ""} if gone else {"result": result}))
+        if not self.job.busy:
+            self.job.param.update(words=self.outcome(), error="")
+
+    async def judge(self) -> None:
+        """Judge the causes again by the foil-hole pictures, once the settings rest."""
+        number = self._searches
+        await asyncio.sleep(_SETTLED_S)
+        if number != self._searches:
+            return
+        session, calibration, how = self.session, self.calibrated.calibration, self.settings
+        try:
+            result = await asyncio.to_thread(find_duplicates, session, calibration, images=self.images, **how)
+        except (ValueError, OSError) as error:
+            self.job.error = str(error)
+            return
+        if number == self._searches:
+            self._show(result)
+
+    def outcome(self) -> str:
+        """Say in a line what is shown."""
+        return duplicates_sentence(self.result) if self.result is not None else ""
+
+    # ---- looking at groups -----------------------------------------------------------------------------
+
+    def shown(self) -> np.ndarray:
+        """Tell which rows of the result belong to the grid square chosen."""
+        exposures = self.result.exposures
+        if self.grid_square == ALL:
+            return np.ones(len(exposures), dtype=bool)
+        names = exposures["session"].where(exposures["session"] == "", exposures["session"] + "/")
+        return (names + exposures["grid_square"] == self.grid_square).to_numpy()
+
+    def members(self) -> pd.DataFrame:
+        """Return the rows of the duplicate group looked at, or of the one exposure when it stands alone."""
+        if self.result is None or not self.looked_at:
+            return pd.DataFrame()
+        group = self.group()
+        if group is None:
+            exposures = self.result.exposures
+            return exposures[exposures["file"] == self.looked_at]
+        return self.result.table[self.result.table["group"] == group]
+
+    def group(self) -> int | None:
+        """Return the number of the duplicate group looked at."""
+        if self.result is None or not self.looked_at:
+            return None
+        exposures = self.result.exposures
+        found = exposures["group"].to_numpy()[(exposures["file"] == self.looked_at).to_numpy()]
+        return int(found[0]) if len(found) and found[0] >= 0 else None
+
+    def look_at_group(self, group: int) -> None:
+        """Look at a duplicate group."""
+        table = self.result.table
+        members = table[table["group"] == group]
+        place = (float(members["x_um"].mean()), float(members["y_um"].mean()))
+        self.param.update(looked_at=str(members["file"].iloc[0]), focus=place)
+
+    def step(self, by: int) -> None:
+        """Look at the next duplicate group, or at the one before; among those of the grid square chosen."""
+        if self.result is None:
+            return
+        groups = np.unique(self.result.exposures["group"].to_numpy()[self.shown()])
+        groups = groups[groups >= 0]
+        if not len(groups):
+            return
+        group = self.group()
+        if group is None or group not in groups:
+            self.look_at_group(groups[0 if by > 0 else -1])
+        else:
+            place = int(np.searchsorted(groups, group))
+            self.look_at_group(int(groups[(place + by) % len(groups)]))
+
+    def _looked_at_changed(self, *_: Any) -> None:
+        self.pictures = []
+        if self.looked_at and has_pictures(self.images):
+            start(self.look_at_pictures)
+
+    async def look_at_pictures(self) -> None:
+        """Read the pictures of the exposures looked at."""
+        files = list(self.members()["file"])[:_MOST_PICTURES]
+        pictures = await self.picture_job.run("Reading pictures", read_pictures, self.images, files)
+        if pictures is not None:
+            self.pictures = pictures
+
+    def _colour_changed(self, *_: Any) -> None:
+        if self.colour_by == "pre-dose" and self.predose is None and self.calibrated is not None:
+            start(self.measure_predose)
+
+    async def measure_predose(self) -> None:
+        """Find what each field of view had been exposed to before."""
+        work = functools.partial(_quiet(measure_predose), self.session, self.calibrated.calibration)
+        predose = await self.job.run("Measuring the pre-dose", work)
+        if predose is not None:
+            self.predose = predose
+            self.job.words = self.outcome()
+
+    # ---- watching --------------------------------------------------------------------------------------
+
+    def _watch_changed(self, *_: Any) -> None:
+        self._rounds += 1  # ends the watch before
+        if self.watching:
+            self._note(f"Watching {self.folder or 'the folder'}, every {self.watch_interval_s:g} s.")
+            start(self.follow)
+        elif self._rounds > 1:
+            self._note("Watching ended.")
+
+    async def follow(self) -> None:
+        """Look at the folder again and again, until watching is switched off or the page is closed."""
+        number, document = self._rounds, pn.state.curdoc
+        while True:
+            await asyncio.sleep(self.watch_interval_s)
+            # of a closed page even the names in this file are gone, so nothing but these two may be asked
+            if number != self._rounds or (document is not None and document.session_context is None):
+                return
+            if self.folder.strip() and not self.job.busy:
+                await self.look_again()
+
+    async def look_again(self) -> None:
+        """Take up exposures that arrived since, and say so."""
+        before, folder = self.session, self.folder.strip()
+        try:
+            session, images, calibrated = await asyncio.to_thread(_read_grown, folder, before, self.calibrated)
+        except (ValueError, OSError) as error:
+            self.job.error = self._watch_error = str(error)
+            return
+        if self.session is not before:
+            return
+        if before is not None and _unchanged(before, session):
+            if self.job.error == self._watch_error:
+                self.job.error = ""
+            return
+        bad = set(self.result.bad) if self.result is not None else set()
+        self.images = images
+        if self.calibrated is not None:
+            self.calibrated = calibrated
+        self._take(session)
+        await self._calibrate_when_grown()
+        self._announce(before, session, bad)
+
+    async def _calibrate_when_grown(self) -> None:
+        """Calibrate again when there is no calibration yet, or many more holes than when it was made."""
+        if self.calibrated is None:
+            await self.calibrate()
+            return
+        if self.calibration != "automatic":
+            return
+        if len(self.calibrated.calibration.holes) > _GROWN * self._holes:
+            await self.calibrate()
+            self._note("Calibrated again, because many holes were added.")
+
+    def _announce(self, before: Session | None, session: Session, bad_before: set[str]) -> None:
+        arrived = len(session.exposures) - (len(before.exposures) if before is not None else 0)
+        new_bad = [name for name in self.result.bad if name not in bad_before] if self.result is not None else []
+        said = f"{arrived} new exposures" if arrived != 1 else "1 new exposure"
+        if len(new_bad) == 1:
+            said += f", and it is bad: {new_bad[0]}" if arrived == 1 else f"; new duplicate: {new_bad[0]}"
+        elif new_bad:
+            said += f"; {len(new_bad)} new duplicates, the last one {new_bad[-1]}"
+        self._note(f"{said}.")
+        self.job.words = f"{said}. {self.outcome()}"
+
+    # ---- writing ---------------------------------------------------------------------------------------
+
+    def files_to_write(self) -> list[Path]:
+        """Return what writing writes."""
+        return files_written(
+            self.root, rawdata=self.rawdata, montage=self._montage_wanted(), predose=self.predose is not None
+        )
+
+    def _montage_wanted(self) -> bool:
+        return self.montage and len(self.result.table) > 0 and has_pictures(self.images)
+
+    async def write(self) -> None:
+        """Write lists, tables, optics groups and montage."""
+        if self.result is None:
+            return
+        work = functools.partial(
+            write_everything,
+            self.root,
+            session=self.session,
+            calibrated=self.calibrated,
+            duplicates=self.result,
+            images=self.images,
+            predose=self.predose,
+            rawdata=self.rawdata,
+            montage=self._montage_wanted(),
+            rescale=self.rescale,
+        )
+        done = await self.job.run("Writing files", work)
+        if done is None:
+            return
+        self.written = done.files
+        self.job.words = f"{len(done.files)} files written in {self.working_dir}."
+        self._note(self.job.words)
+        if done.problems:
+            self.job.error = " ".join(done.problems)
+
+    async def write_report(self) -> Path | None:
+        """Write what is shown as one HTML file in the output folder."""
+        if self.result is None:
+            return None
+        path = Path(self.working_dir) / REPORT
+        work = functools.partial(
+            _quiet(write_exposures_report),
+            path,
+            self.session,
+            self.calibrated.calibration,
+            self.result,
+            comparison=self.calibrated.comparison,
+            images=self.images,
+        )
+        written = await self.job.run("Writing the report", work)
+        if written is not None:
+            self.report = written
+            self.job.words = f"{written} written."
+            self._note(self.job.words)
+        return written
+
+    async def load_example(self) -> None:
+        """Draw a synthetic session in a temporary folder, calibrate it and show it."""
+        folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
+        draw = functools.partial(_quiet(draw_session), folder / "session", **EXAMPLE_SESSION, images=True)
+        if await self.job.run("Drawing a session", draw) is None:
+            return
+        self._loading = True  # the session below is read once
+        self.param.update(folder=str(folder / "session"), working_dir=str(folder / "exposures"))
+        self._loading = False
+        await self.look_up()
+
+    def _note(self, words: str) -> None:
+        if words:
+            self.log = [*self.log, words]
+
+    # ---- the same elsewhere ----------------------------------------------------------------------------
+
+    def code(self) -> str:
+        """Return the Python text that gives what is shown."""
+        names = ["read_epu_session", "find_duplicates"]
+        session, spacing = Name("session"), {"hole_spacing_um": self.spacing_um}
+        if self.calibration == "automatic":
+            names.append("calibrate_beam_shift")
+            lines = [python_call(calibrate_beam_shift, session, spacing, result="calibration")]
+        else:
+            names.append("assume_beam_shift")
+            lines = []
+            given: Any = self.k_um_per_unit
+            if self.calibration == "clusters":
+                names.append("cluster_beam_shifts")
+                how = {"clusters": self.clusters or None, "hole_spacing_um": self._spacing_known()}
+                lines.append(python_call(cluster_beam_shifts, session, how, result="groups"))
+                given = Name("groups.k_um_per_unit")
+            elif self.calibration == "matrix typed":
+                try:
+                    given = parse_matrix(self.matrix).tolist()
+                except ValueError:
+                    given = Name("matrix")
+            lines.append(f"calibration = {assume_beam_shift.__name__}(session, {given!r})")
+        search = python_call(find_duplicates, Name("session, calibration"), self.settings, result="duplicates")
+        return "\n".join(
+            [
+                f"from analysis.exposures import {', '.join(sorted(names))}",
+                "",
+                f"session = read_epu_session({self.folder!r})",
+                *lines,
+                search,
+                "print(duplicates.summary())",
+            ]
+        )
+
+    def _spacing_known(self) -> float | None:
+        return self.spacing_um or (self.session.hole_spacing_um if self.session is not None else None)
+
+    def command(self) -> str:
+        """Return the shell line that writes the lists and tables shown."""
+        by = self.calibration
+        try:
+            matrix = parse_matrix(self.matrix).ravel().tolist() if by == "matrix typed" else None
+        except ValueError:
+            matrix = None
+        return shell_line(
+            "graticule exposures duplicates",
+            [self.folder or "FOLDER"],
+            {
+                "spacing": self.spacing_um,
+                "k": self.k_um_per_unit if by == "k typed" else None,
+                "clusters": (self.clusters or None) if by == "clusters" else None,
+                "matrix": matrix,
+                "rad": self.settings["radius_um"],
+                "keep": None if self.keep == "first" else self.keep,
+                "o": self.root,
+                "rawdata": self.rawdata,
+                "montage": self.montage,
+                "rescale": self.montage and self.rescale,
+                "predose": self.predose is not None,
+            },
+        )
+
+    # ---- on a page -------------------------------------------------------------------------------------
+
+    def sidebar(self) -> list[pn.viewable.Viewable]:
+        """Return the controls."""
+        return build_sidebar(self)
+
+    def main(self) -> pn.viewable.Viewable:
+        """Return the pictures and tables."""
+        return build_main(self)
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        """Return controls and pictures side by side, without the chrome of a page."""
+        if self._panel is None:
+            controls = pn.Column(*self.sidebar(), width=330)
+            self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
+        return self._panel
+
+    def sync_url(self) -> ExposuresDashboard:
+        """Keep the settings in the page's address."""
+        if pn.state.location is not None:
+            pn.state.location.sync(self, {name: name for name in _IN_URL}, on_error=self._take_one_by_one)
+        return self
+
+    def _take_one_by_one(self, values: dict[str, Any]) -> None:
+        """Take what is right in the page's address when not all of it is, and say what is wrong."""
+        for name, value in values.items():
+            try:
+                setattr(self, name, value)
+            except ValueError as error:
+                self.job.error = f"The page's address has a wrong value: {error}"
+
+
+def _quiet(function: Any) -> Any:
+    """A function that takes progress and cancel, and needs neither."""
+
+    @functools.wraps(function)
+    def call(*args: Any, progress: Any, cancel: Any, **keywords: Any) -> Any:
+        return function(*args, **keywords)
+
+    return call
+
+
+def _calibrate_and_list(session: Session, *, progress: Any, cancel: Any, **how: Any) -> tuple[Calibrated, Any]:
+    return calibrate(session, progress=progress, cancel=cancel, **how), find_images(session)
+
+
+def _read_grown(folder: str, known: Session | None, calibrated: Calibrated | None) -> tuple[Session, Any, Any]:
+    """Read a session again; with what hangs on it when something changed."""
+    session = read_epu_session(folder, known=known)
+    if known is not None and _unchanged(known, session):
+        return session, None, None
+    kept = keep_calibration(calibrated, session) if calibrated is not None else None
+    return session, find_images(session), kept
+
+
+def _unchanged(before: Session, now: Session) -> bool:
+    """Whether nothing was added, changed or lost since a session was read."""
+    return before.table[["file", "fingerprint", "error"]].equals(now.table[["file", "fingerprint", "error"]])
+
+
+def build() -> pn.viewable.Viewable:
+    """Return the served page, on the folder named by GRATICULE_EPU."""
+    folder = os.environ.get("GRATICULE_EPU", "")
+    dashboard = ExposuresDashboard(**({"folder": folder} if folder else {})).sync_url()
+    return page("Exposures", dashboard.sidebar(), [dashboard.main()], here="exposures")
+
+
+if pn.state.served:
+    pn.extension("tabulator")
+    guarded(build).servable()

@@ -1,0 +1,288 @@
+"""What the exposures page shows: calibration, map, tables, files, log. Views only read the dashboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboards.support.exposures_calibrate_view import calibrate_tab
+from dashboards.support.exposures_map_view import map_tab, no_session
+from dashboards.support.exposures_words import REPORT, clock, problem_sentence
+from dashboards.support.jobs import start
+from dashboards.support.page import card, code_box, error_banner, say, words
+from dashboards.support.tabs import Shown, either, show_table
+
+MAP_TAB = 1
+_IN_CODE = [
+    "folder", "calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix", "radius_mode",
+    "radius_um", "keep", "working_dir", "out", "rawdata", "montage", "rescale", "session", "predose",
+]  # fmt: skip
+
+
+def build_main(dashboard: Any) -> pn.viewable.Viewable:
+    """Return the tabs of the exposures page below its status line."""
+    tabs = pmui.Tabs(sizing_mode="stretch_width", active=MAP_TAB)
+
+    def to_map() -> None:
+        tabs.active = MAP_TAB
+
+    content = {
+        "Calibrate": calibrate_tab,
+        "Map": map_tab,
+        "Squares": _squares_tab,
+        "Groups": lambda dashboard, shown: _groups_tab(dashboard, shown, to_map),
+        "Optics groups": _optics_tab,
+        "Export": _export_tab,
+        "Python and shell": _code_tab,
+        "Log": _log_tab,
+    }
+    tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
+    return pmui.Column(*_banners(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
+
+
+def _banners(dashboard: Any) -> list[pn.viewable.Viewable]:
+    """What to beware of, whatever tab is open: the calibration, the session, files that cannot be used."""
+    uncertain, session, problems = (error_banner(severity="warning") for _ in range(3))
+
+    def refresh(*_: Any) -> None:
+        calibrated, read = dashboard.calibrated, dashboard.session
+        say(uncertain, calibrated.calibration.warning if calibrated is not None else "")
+        said = list(read.warnings) if read is not None else []
+        said += dashboard.result.warnings if dashboard.result is not None else []
+        of_calibration = calibrated.calibration.warning if calibrated is not None else ""
+        say(session, " ".join(text for text in dict.fromkeys(said) if text != of_calibration))
+        rows = read.problems if read is not None else []
+        if not len(rows):
+            say(problems, "")
+            return
+        more = f" {len(rows) - 1} more are listed under Log." if len(rows) > 1 else ""
+        say(problems, f"{problem_sentence(rows.iloc[0])}{more}")
+
+    dashboard.param.watch(refresh, ["session", "calibrated", "result"])
+    refresh()
+    return [uncertain, session, problems]
+
+
+def _with_result(dashboard: Any, content: Any) -> pn.viewable.Viewable:
+    return either(dashboard, ["result"], lambda: dashboard.result is not None, content, no_session(dashboard))
+
+
+# ---- tables ----------------------------------------------------------------------------------------------
+
+
+def _squares_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+    table = pn.Column(sizing_mode="stretch_width")
+
+    def refresh(*_: Any) -> None:
+        if dashboard.result is not None:
+            show_table(table, tidy(dashboard.result.squares))
+
+    dashboard.param.watch(shown(refresh), ["result"])
+    shown(refresh)()
+    content = pmui.Column(
+        words("One row a grid square. Click a heading to sort.", variant="body1", margin=(4, 4)),
+        card(table),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )
+    return _with_result(dashboard, content)
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as people read it: no column without content, percents with two digits."""
+    empty = [name for name in ("session",) if name in frame and (frame[name] == "").all()]
+    return frame.drop(columns=empty).round({"bad_percent": 2})
+
+
+def groups_table(result: Any) -> pd.DataFrame:
+    """Return the members of the duplicate groups as people read them.
+
+    Parameters
+    ----------
+    result
+        Result with ``table``.
+    """
+    table = result.table
+    return tidy(
+        pd.DataFrame(
+            {
+                "group": table["group"] + 1,
+                "state": np.where(table["bad"], "bad", "kept"),
+                "cause": table["cause"],
+                "distance_um": table["distance_um"],
+                "overlap": table["overlap"],
+                "name": table["name"],
+                "acquired_utc": [clock(moment) for moment in table["acquired"]],
+                "session": table["session"],
+                "grid_square": table["grid_square"],
+                "foil_hole": table["foil_hole"],
+                "area": table["area"],
+            }
+        )
+    )
+
+
+def _groups_tab(dashboard: Any, shown: Shown, to_map: Any) -> pn.viewable.Viewable:
+    table = pn.Column(sizing_mode="stretch_width")
+
+    def clicked(event: Any) -> None:
+        dashboard.look_at_group(int(dashboard.result.table["group"].iloc[event.row]))
+        to_map()
+
+    def refresh(*_: Any) -> None:
+        if dashboard.result is None:
+            return
+        show_table(table, groups_table(dashboard.result))
+        if isinstance(table[0], pn.widgets.Tabulator):
+            table[0].on_click(clicked)
+
+    dashboard.param.watch(shown(refresh), ["result"])
+    shown(refresh)()
+    content = pmui.Column(
+        words("One row an exposure of a duplicate group. Click a row to see it on the map.", variant="body1",
+              margin=(4, 4)),
+        card(table),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )  # fmt: skip
+    return _with_result(dashboard, content)
+
+
+def _optics_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+    sentence, table = words("", variant="body1", margin=(4, 4)), pn.Column(sizing_mode="stretch_width")
+
+    def say_count(*_: Any) -> None:
+        if dashboard.calibrated is not None:
+            count = len(dashboard.calibrated.optics.centres)
+            say(sentence, f"{count} optics groups: exposures taken with one beam shift of the hole share one.")
+
+    def refresh(*_: Any) -> None:
+        if dashboard.calibrated is not None:
+            show_table(table, dashboard.calibrated.optics.centres)
+
+    dashboard.param.watch(shown(refresh), ["calibrated"])
+    dashboard.param.watch(say_count, ["calibrated"])
+    say_count()
+    shown(refresh)()
+    content = pmui.Column(sentence, card(table), sizing_mode="stretch_width", margin=(12, 0))
+    return _with_result(dashboard, content)
+
+
+# ---- files, text and log ---------------------------------------------------------------------------------
+
+
+def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+    p, wide = dashboard.param, {"sizing_mode": "stretch_width", "size": "small"}
+    button = pmui.Button(label="Write files", variant="contained", margin=(12, 10))
+    where = words("", muted=True)
+    listed, written = words(""), words("")
+
+    def list_files(*_: Any) -> None:
+        if dashboard.result is not None:
+            paths = dashboard.files_to_write()
+            say(where, f"{len(paths)} files in {paths[0].parent.absolute()}; those of these names are replaced:")
+            say(listed, "\n".join(path.name for path in paths))
+
+    def list_written(*_: Any) -> None:
+        said = [f"{path.name}, {path.stat().st_size:,} bytes" for path in dashboard.written if path.exists()]
+        say(written, "\n".join(said) or "Nothing yet.")
+
+    def allow(*_: Any) -> None:
+        button.disabled = dashboard.result is None or dashboard.job.busy
+
+    button.on_click(lambda _: start(dashboard.write))
+    dashboard.param.watch(list_files, ["result", "working_dir", "out", "rawdata", "montage", "images", "predose"])
+    dashboard.param.watch(list_written, ["written"])
+    dashboard.param.watch(allow, ["result"])
+    dashboard.job.param.watch(allow, ["busy"])
+    list_files()
+    list_written()
+    allow()
+    controls = card(
+        pmui.TextInput.from_param(p.working_dir, **wide),
+        pmui.TextInput.from_param(p.out, **wide),
+        pmui.TextInput.from_param(p.rawdata, placeholder="none", **wide),
+        pmui.Checkbox.from_param(p.montage, sizing_mode="stretch_width", size="small"),
+        pmui.Checkbox.from_param(p.rescale, sizing_mode="stretch_width", size="small", disabled=p.montage.rx.not_()),
+        pmui.Row(button, *_report(dashboard)),
+        title="Where",
+    )
+    lists = pmui.Column(
+        card(where, listed, title="What will be written"),
+        card(written, title="Written last", margin=(12, 0)),
+        sizing_mode="stretch_width",
+    )
+    content = pn.GridBox(
+        controls,
+        lists,
+        ncols=2,
+        sizing_mode="stretch_width",
+        styles={"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)", "align-items": "start"},
+        margin=(12, 0),
+    )
+    return _with_result(dashboard, content)
+
+
+def _report(dashboard: Any) -> list[pn.viewable.Viewable]:
+    """A button that writes the report, and the way to take it along."""
+    button = pmui.Button(label="Write report", variant="outlined", margin=(12, 10))
+    download = pmui.FileDownload(label="Report (HTML)", filename=REPORT, visible=False, margin=(12, 10))
+
+    def refresh(*_: Any) -> None:
+        if dashboard.report is None:
+            download.visible = False
+        else:
+            download.param.update(file=str(dashboard.report), visible=True)
+
+    button.on_click(lambda _: start(dashboard.write_report))
+    dashboard.param.watch(refresh, "report")
+    return [button, download]
+
+
+def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+    python, shell = code_box("Python", ""), code_box("Shell", "")
+
+    def refresh(*_: Any) -> None:
+        python.text = dashboard.code()
+        shell.text = dashboard.command()
+
+    dashboard.param.watch(refresh, _IN_CODE)
+    refresh()
+    return pmui.Column(
+        words("The same lists without this page.", variant="body1", margin=(4, 4)),
+        python,
+        shell,
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )
+
+
+def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+    lines = words("", margin=(4, 0))
+    problems, diameters, sessions = (pn.Column(sizing_mode="stretch_width") for _ in range(3))
+
+    def refresh_lines(*_: Any) -> None:
+        say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
+
+    def refresh(*_: Any) -> None:
+        read = dashboard.session
+        show_table(problems, read.problems if read is not None else pd.DataFrame())
+        show_table(sessions, read.sessions if read is not None else pd.DataFrame())
+        show_table(diameters, dashboard.result.beam_diameters if dashboard.result is not None else pd.DataFrame())
+
+    dashboard.param.watch(refresh_lines, ["log"])
+    dashboard.param.watch(shown(refresh), ["session", "result"])
+    refresh_lines()
+    shown(refresh)()
+    return pmui.Column(
+        card(lines, title="What was done"),
+        card(problems, title="What could not be used, and why", margin=(12, 0)),
+        card(diameters, title="Beam diameters", margin=(12, 0)),
+        card(sessions, title="Sessions", margin=(12, 0)),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
+    )

@@ -1,0 +1,207 @@
+"""Words of the exposures instrument that page, report and command share: names of files, results in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+REPORT = "exposures_report.html"
+SAFE_MARGIN = 10.0
+"""Below this another orientation may be the right one."""
+
+
+def calibration_sentence(calibration: Any) -> str:
+    """Say what a calibration found, with its numbers.
+
+    Parameters
+    ----------
+    calibration
+        Result with ``k_um_per_unit``, ``angle_deg``, ``mirrored``, ``residual_um``, ``collisions``, ``groups``,
+        ``margin`` and ``method``.
+    """
+    turned = f"turned by {calibration.angle_deg:.1f}°" if np.isfinite(calibration.angle_deg) else "not turned"
+    axes = f"axes {turned}{' and mirrored' if calibration.mirrored else ''} against the stage"
+    start = {
+        "lattice": "The holes of the support tell the matrix",
+        "scalar": "One number k for both axes, as in find_dupl",
+        "matrix": "The matrix is as typed",
+    }[calibration.method]
+    parts = [f"{start}: k {calibration.k_um_per_unit:.2f} µm per unit, {axes}."]
+    if np.isfinite(calibration.residual_um):
+        shared = "no hole shares its lattice cell with another one"
+        if calibration.collisions:
+            shared = f"{count_of(calibration.collisions, 'hole')} share a cell (right where a hole was exposed again)"
+        parts.append(f"Holes lie {calibration.residual_um:.3f} µm (root mean square) from a regular lattice; {shared}.")
+    if calibration.groups:
+        parts.append(f"{calibration.groups} AFIS groups.")
+    if np.isfinite(calibration.margin):
+        parts.append(f"Margin over the runner-up {calibration.margin:.1f} (below {SAFE_MARGIN:g} it is uncertain).")
+    return " ".join(parts)
+
+
+def lattice_title(calibration: Any) -> str:
+    """Name a calibration with how well its holes lie on a lattice.
+
+    Parameters
+    ----------
+    calibration
+        Result with ``method``, ``k_um_per_unit``, ``residual_um`` and ``collisions``.
+    """
+    name = f"Scalar k {calibration.k_um_per_unit:.2f}" if calibration.method == "scalar" else "Matrix"
+    residual = f"{calibration.residual_um:.3f} µm" if np.isfinite(calibration.residual_um) else "unknown"
+    return f"{name}: residual {residual}, collisions {calibration.collisions}"
+
+
+def spacing_sentence(clusters: Any, calibration: Any) -> str:
+    """Say which k the distances of neighbouring groups give, beside the k of the calibration.
+
+    Parameters
+    ----------
+    clusters
+        Groups of beam shifts with ``minimum``, ``maximum``, ``neighbours`` and ``k_um_per_unit``; None for none.
+    calibration
+        Result with ``k_um_per_unit`` and ``method``.
+    """
+    if clusters is None:
+        return "Beam shifts fall into too few groups for distances between them."
+    mean = clusters.neighbours["distance"][clusters.neighbours["used"]].mean() if len(clusters.neighbours) else np.nan
+    start = f"By clusters alone, as in find_dupl: neighbours are {mean:.4f} units apart on average"
+    if not np.isfinite(clusters.k_um_per_unit):
+        return f"{start}; with a hole spacing that would give k."
+    spacing = clusters.k_um_per_unit * mean
+    return (
+        f"{start}; a hole spacing of {spacing:.3g} µm over that gives k {clusters.k_um_per_unit:.2f}. "
+        f"The calibration in use has {calibration.k_um_per_unit:.2f}."
+    )
+
+
+def duplicates_sentence(result: Any) -> str:
+    """Say how many exposures were shot where another one had been.
+
+    Parameters
+    ----------
+    result
+        Result with ``summary()``, ``radius_um`` and ``keep`` among its settings.
+    """
+    found = result.summary()
+    count, bad, groups = found["exposures"], found["bad"], found["groups"]
+    if not groups:
+        return f"No two of {count:,} exposures lie within {result.radius_um:.3g} µm of each other."
+    causes = ", ".join(f"{number} {cause}" for cause, number in found["causes"].items() if number)
+    return (
+        f"{bad:,} of {count:,} exposures are bad ({100 * bad / max(count, 1):.1f} %), in {groups:,} "
+        f"{'group' if groups == 1 else 'groups'} within {result.radius_um:.3g} µm: {causes}."
+    )
+
+
+def group_title(result: Any, group: int) -> str:
+    """Name a duplicate group and its place among all.
+
+    Parameters
+    ----------
+    result
+        Result with ``table``.
+    group
+        Its number, from 0.
+    """
+    numbers = group_numbers(result)
+    rows = result.table[result.table["group"] == group]
+    place = int(np.searchsorted(numbers, group)) + 1
+    return f"Group {place} of {len(numbers)}: {len(rows)} exposures of one place"
+
+
+def group_numbers(result: Any) -> np.ndarray:
+    """Return the numbers of the duplicate groups, increasing.
+
+    Parameters
+    ----------
+    result
+        Result with ``table``, or None.
+    """
+    return (
+        np.unique(result.table["group"].to_numpy()) if result is not None and len(result.table) else np.array([], int)
+    )
+
+
+def member_words(row: Mapping[str, Any], first_acquired: Any) -> str:
+    """Say of one exposure of a group when, where and why.
+
+    Parameters
+    ----------
+    row
+        Row of the table of duplicates.
+    first_acquired
+        Time of the first exposure of the group.
+    """
+    where = f"square {row['grid_square']}, hole {row['foil_hole']}, area {row['area']}"
+    when = f"{clock(row['acquired'])} UTC"
+    if not row["cause"]:
+        return f"{when}, the first · {where}"
+    later = time_between(first_acquired, row["acquired"])
+    overlap = f", {100 * row['overlap']:.0f} % of the beam shared" if np.isfinite(row["overlap"]) else ""
+    return f"{when}, {later} later · {where} · {row['cause']} at {row['distance_um']:.3f} µm{overlap}"
+
+
+def clock(moment: Any) -> str:
+    """Return a time as text in its own zone, to the second; nothing when there is none.
+
+    Parameters
+    ----------
+    moment
+        Time, or NaT.
+    """
+    return "" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def time_between(first: Any, second: Any) -> str:
+    """Return the time from one moment to another in words.
+
+    Parameters
+    ----------
+    first, second
+        Times.
+
+    Examples
+    --------
+    >>> time_between(pd.Timestamp("2020-01-01 10:00"), pd.Timestamp("2020-01-01 12:30"))
+    '2 h 30 min'
+    """
+    if pd.isna(first) or pd.isna(second):
+        return "some time"
+    seconds = abs((second - first).total_seconds())
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    number
+        How many.
+    what
+        One of them.
+
+    Examples
+    --------
+    >>> count_of(1, "grid square"), count_of(1200, "foil hole")
+    ('1 grid square', '1,200 foil holes')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def problem_sentence(row: Mapping[str, str]) -> str:
+    """Say what could not be used: file, expected, found.
+
+    Parameters
+    ----------
+    row
+        Row of a session's problems.
+    """
+    return f"{row['file']} is left out: expected {row['expected']}, found {row['found']}."

@@ -1,0 +1,326 @@
+"""The exposures page without a browser: the functions' own numbers, nothing read twice, every way said in text."""
+
+import asyncio
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.exposures import (
+    assume_beam_shift,
+    calibrate_beam_shift,
+    cluster_beam_shifts,
+    find_duplicates,
+    read_epu_session,
+)
+from analysis.synthetic.exposures import draw_session
+from analysis.tables import read_table
+from dashboards.exposures import ExposuresDashboard
+from dashboards.support.exposures_calibrate_view import draw_beam_shifts, draw_distances, draw_lattice, lattice_square
+from dashboards.support.exposures_map import ExposureMap
+from dashboards.support.exposures_map_view import draw_map
+from dashboards.support.exposures_views import groups_table
+from dashboards.support.exposures_words import calibration_sentence, lattice_title, spacing_sentence, time_between
+from dashboards.support.exposures_work import parse_matrix
+
+HTML_NAME = "<img src=x onerror=window.hit=1>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A session on disk, only to be read."""
+    place = tmp_path_factory.mktemp("drawn") / "session"
+    settings = {"grid_squares": 2, "stage_positions": 8, "groups": 9, "shots": 2, "seed": 5}
+    planted = {"re_exposed_holes": 3, "missed_stage_moves": 1, "repeated_shots": 1}
+    draw_session(place, **settings, **planted)
+    return place
+
+
+@pytest.fixture
+def dashboard(folder, tmp_path):
+    return ExposuresDashboard(folder=folder, working_dir=tmp_path / "written")
+
+
+@pytest.fixture
+def running(folder, tmp_path):
+    """A copy of the session without its last files, as if it went on; and where these files are."""
+    here, later = tmp_path / "running", tmp_path / "later"
+    shutil.copytree(folder, here)
+    last = sorted(here.rglob("FoilHole_*_Data_*.xml"), key=lambda path: path.stem[-15:])[-6:]
+    for path in last:
+        target = later / path.relative_to(here)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+    return here, later
+
+
+# ---- the same numbers ------------------------------------------------------------------------------------
+
+
+def test_shows_what_the_functions_give(dashboard, folder):
+    session = read_epu_session(folder)
+    expected = find_duplicates(session, calibrate_beam_shift(session))
+    assert dashboard.job.error == ""
+    assert dashboard.result.bad == expected.bad and expected.bad
+    assert dashboard.result.table.equals(expected.table)
+    assert dashboard.outcome().startswith(f"{len(expected.bad)} of {len(session.exposures)} exposures are bad")
+    assert len(groups_table(dashboard.result)) == len(expected.table)
+
+
+def test_radius_and_rule_read_no_file(dashboard, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("nothing may be read or calibrated")
+
+    for name in ("read_epu_session", "calibrate", "find_images"):
+        monkeypatch.setattr(f"dashboards.exposures.{name}", refuse)
+    few = len(dashboard.result.bad)
+    dashboard.param.update(radius_mode="typed", radius_um=1.2)
+    assert dashboard.result.radius_um == 1.2 and len(dashboard.result.bad) > few
+    many = len(dashboard.result.bad)
+    dashboard.keep = "none"
+    assert len(dashboard.result.bad) > many
+    dashboard.param.update(radius_mode="automatic", keep="first")
+    assert len(dashboard.result.bad) == few and dashboard.job.error == ""
+
+
+def test_square_chooses_what_is_drawn_only(dashboard):
+    before = dashboard.result
+    square = dashboard.param.grid_square.objects[1]
+    dashboard.grid_square = square
+    assert dashboard.result is before
+    assert 0 < dashboard.shown().sum() < len(before.exposures)
+    assert lattice_square(dashboard)[1] == square
+    picture = ExposureMap()
+    for colour in ("state", "optics group", "time", "pre-dose"):
+        dashboard.colour_by = colour
+        assert draw_map(dashboard, picture) is not None
+    assert dashboard.predose is not None and dashboard.job.error == ""
+
+
+@pytest.mark.parametrize("method", ["k typed", "clusters", "matrix typed"])
+def test_calibration_can_be_given(dashboard, method):
+    session = dashboard.session
+    dashboard.param.update(
+        calibration=method, k_um_per_unit=24.0, clusters=9, matrix="21.7, 11, 11, -21.7", hole_spacing="2.5"
+    )
+    k = {"k typed": 24.0, "matrix typed": [[21.7, 11], [11, -21.7]]}.get(method)
+    if k is None:
+        k = cluster_beam_shifts(session, clusters=9, hole_spacing_um=2.5).k_um_per_unit
+    expected = assume_beam_shift(session, k)
+    assert dashboard.job.error == ""
+    np.testing.assert_allclose(dashboard.calibrated.calibration.matrix, expected.matrix)
+    assert dashboard.result.bad == find_duplicates(session, expected).bad
+    # what the holes tell stands beside a number k, and a number k beside a matrix
+    beside = dashboard.calibrated.comparison
+    assert beside.method == ("scalar" if method == "matrix typed" else "lattice")
+    for draw in (draw_beam_shifts, draw_distances):
+        assert draw(dashboard) is not None
+    for kind in ("calibration", "comparison"):
+        assert draw_lattice(dashboard, kind) is not None
+
+
+def test_matrix_that_is_none_is_explained_and_the_last_result_stays(dashboard):
+    before = dashboard.result
+    dashboard.calibration = "matrix typed"
+    assert dashboard.job.error == "" and dashboard.result is before  # nothing typed yet
+    dashboard.matrix = "1, 2, three"
+    assert "four numbers" in dashboard.job.error and dashboard.result is before
+    with pytest.raises(ValueError, match="got nothing"):
+        parse_matrix(" ")
+
+
+def test_sentences_hold_the_numbers(dashboard):
+    calibration = dashboard.calibrated.calibration
+    sentence = calibration_sentence(calibration)
+    for part in (f"k {calibration.k_um_per_unit:.2f}", "and mirrored", f"{calibration.residual_um:.3f} µm", "9 AFIS"):
+        assert part in sentence
+    assert f"collisions {calibration.collisions}" in lattice_title(calibration)
+    clusters = dashboard.calibrated.clusters
+    assert f"k {clusters.k_um_per_unit:.2f}" in spacing_sentence(clusters, calibration)
+    assert "too few groups" in spacing_sentence(None, calibration)
+    assert time_between(pd.NaT, pd.NaT) == "some time"
+
+
+# ---- looking at groups -----------------------------------------------------------------------------------
+
+
+def test_steps_go_round_the_groups(dashboard):
+    count = dashboard.result.table["group"].nunique()
+    seen = []
+    for _ in range(count + 1):
+        dashboard.step(1)
+        seen.append(dashboard.group())
+        assert dashboard.focus is not None and len(dashboard.members()) >= 2
+    assert seen == [*range(count), 0]
+    dashboard.step(-1)
+    assert dashboard.group() == count - 1
+    dashboard.grid_square = dashboard.param.grid_square.objects[-1]
+    assert dashboard.focus is None
+
+
+def test_an_exposure_alone_can_be_looked_at_and_a_smaller_radius_forgets_nothing(dashboard):
+    exposures = dashboard.result.exposures
+    alone = exposures["file"][exposures["group"] < 0].iloc[0]
+    dashboard.looked_at = alone
+    assert dashboard.group() is None and dashboard.members()["file"].tolist() == [alone]
+    dashboard.param.update(radius_mode="typed", radius_um=0.001)
+    assert dashboard.looked_at == alone
+
+
+def test_pictures_of_a_group(tmp_path):
+    settings = {"grid_squares": 1, "stage_positions": 6, "groups": 7, "shots": 1, "missed_stage_moves": 1, "seed": 2}
+    draw_session(tmp_path / "session", **settings, images=True, image_px=64)
+    shown = ExposuresDashboard(folder=tmp_path / "session", hole_spacing="2.5", working_dir=tmp_path)
+    shown.step(1)
+    assert shown.picture_job.error == "" and len(shown.pictures) == len(shown.members())
+    for picture in shown.pictures:
+        assert picture.micrograph.startswith(b"\x89PNG") and picture.foil_hole.startswith(b"\x89PNG")
+    damaged = next((tmp_path / "session").rglob(f"{Path(shown.pictures[0].file).stem}.jpg"))
+    damaged.write_bytes(b"no picture")
+    shown.looked_at = ""
+    shown.step(1)
+    assert shown.pictures[0].micrograph == b"" and damaged.name in shown.pictures[0].problem
+    asyncio.run(shown.write())
+    assert shown.written[-1].suffix == ".png"
+
+
+# ---- watching --------------------------------------------------------------------------------------------
+
+
+def test_watch_takes_up_what_arrives_and_keeps_the_calibration(running, tmp_path):
+    here, later = running
+    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="2.5")
+    before, calibration = len(shown.result.exposures), shown.calibrated.calibration
+    asyncio.run(shown.look_again())
+    assert len(shown.result.exposures) == before and not any("new exposure" in line for line in shown.log)
+    files = sorted(later.rglob("*.xml"))
+    whole = files[0].read_bytes()
+    target = here / files[0].relative_to(later)
+    target.write_bytes(whole[: len(whole) // 2])  # EPU is still writing
+    asyncio.run(shown.look_again())
+    assert len(shown.session.problems) == 1 and len(shown.result.exposures) == before
+    target.write_bytes(whole)
+    for path in files[1:]:
+        shutil.copy(path, here / path.relative_to(later))
+    asyncio.run(shown.look_again())
+    assert len(shown.session.problems) == 0 and len(shown.result.exposures) == before + len(files)
+    np.testing.assert_array_equal(shown.calibrated.calibration.matrix, calibration.matrix)
+    assert shown.calibrated.calibration.margin == calibration.margin
+    assert len(shown.calibrated.optics.table) == before + len(files)
+    assert any(line.startswith(f"{len(files)} new exposures") for line in shown.log)
+
+
+def test_watch_announces_a_new_duplicate(running, folder, tmp_path):
+    here, later = running
+    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="2.5")
+    for path in later.rglob("*.xml"):
+        shutil.copy(path, here / path.relative_to(later))
+    bad = set(shown.result.bad)
+    asyncio.run(shown.look_again())
+    new = [name for name in shown.result.bad if name not in bad]
+    assert new == [name for name in ExposuresDashboard(folder=folder, hole_spacing="2.5").result.bad if name not in bad]
+    if new:
+        assert new[-1] in shown.log[-1] and new[-1] in shown.job.words
+
+
+def test_watch_of_a_folder_that_vanishes_says_so_and_goes_on(running, tmp_path):
+    here, _ = running
+    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="2.5")
+    result = shown.result
+    here.rename(tmp_path / "away")
+    asyncio.run(shown.look_again())
+    assert str(here) in shown.job.error and shown.result is result
+    (tmp_path / "away").rename(here)
+    asyncio.run(shown.look_again())
+    assert shown.job.error == ""
+
+
+# ---- files, text and layout ------------------------------------------------------------------------------
+
+
+def test_writes_the_files_it_lists(dashboard):
+    asyncio.run(dashboard.write())
+    assert dashboard.job.error == ""
+    assert sorted(dashboard.written) == sorted(dashboard.files_to_write())
+    listed = dashboard.root.with_name("duplicates_badfiles_tiff.txt").read_text().split()
+    assert listed == [f"{name}_fractions.tiff" for name in dashboard.result.bad]
+
+
+def test_movies_that_are_not_found_are_said(dashboard, tmp_path):
+    dashboard.rawdata = str(tmp_path)
+    asyncio.run(dashboard.write())
+    assert "have no movie" in dashboard.job.error
+    assert sorted(dashboard.written) == sorted(dashboard.files_to_write())
+
+
+@pytest.mark.parametrize("method", ["automatic", "k typed", "clusters", "matrix typed"])
+def test_code_gives_the_same_result(dashboard, method):
+    dashboard.param.update(
+        calibration=method, k_um_per_unit=24.5, clusters=9, matrix="21.7 11 11 -21.7", hole_spacing="2.5",
+        radius_mode="typed", radius_um=0.5, keep="unexposed",
+    )  # fmt: skip
+    names = {}
+    exec(dashboard.code(), names)
+    assert names["duplicates"].bad == dashboard.result.bad
+
+
+@pytest.mark.parametrize("method", ["automatic", "k typed", "matrix typed"])
+def test_command_writes_the_same_table(dashboard, method, tmp_path):
+    from dashboards.support.command import main
+
+    dashboard.param.update(
+        calibration=method, k_um_per_unit=24.5, matrix="21.7 11 11 -21.7", radius_mode="typed", radius_um=0.5,
+        keep="none", montage=False,
+    )  # fmt: skip
+    words = shlex.split(dashboard.command())
+    assert words[:3] == ["graticule", "exposures", "duplicates"]
+    assert main(words[1:]) == 0
+    written = read_table(tmp_path / "written" / "duplicates_groups.csv", columns=["name"])
+    assert written["name"].tolist() == dashboard.result.table["name"].tolist()
+
+
+def test_report_is_written_where_the_results_are(dashboard, tmp_path):
+    asyncio.run(dashboard.write_report())
+    assert dashboard.job.error == "" and dashboard.report == tmp_path / "written" / "exposures_report.html"
+    assert dashboard.result.bad[0] in dashboard.report.read_text(encoding="utf-8")
+
+
+def test_wrong_folder_is_explained(tmp_path):
+    shown = ExposuresDashboard(folder=tmp_path / HTML_NAME)
+    assert HTML_NAME in shown.job.error and shown.result is None
+    assert shown.main() is not None
+    (tmp_path / "empty").mkdir()
+    shown.folder = str(tmp_path / "empty")
+    assert "empty" in shown.job.error
+
+
+def test_another_folder_forgets_the_first_and_none_forgets_all(dashboard, running):
+    dashboard.step(1)
+    dashboard.folder = str(running[0])
+    assert dashboard.looked_at == "" and dashboard.session.folder == running[0]
+    dashboard.folder = ""
+    assert dashboard.result is None and dashboard.session is None and dashboard.outcome() == ""
+
+
+def test_example_and_nothing(tmp_path):
+    empty = ExposuresDashboard(working_dir=tmp_path)
+    assert empty.result is None and empty.outcome() == "" and empty.code() and empty.command()
+    assert draw_map(empty, ExposureMap()) is not None
+    for draw in (draw_beam_shifts, draw_distances):
+        assert draw(empty) is not None
+    assert draw_lattice(empty, "comparison") is not None
+    asyncio.run(empty.load_example())
+    assert empty.job.error == "" and len(empty.result.bad) > 5
+    assert empty.calibrated.calibration.warning == ""
+    causes = empty.result.summary()["causes"]
+    assert all(causes.values()), causes
+
+
+def test_builds_as_a_plain_layout(dashboard):
+    assert dashboard.sidebar() and dashboard.main() is not None
+    from panel.tests.util import serve_and_request
+
+    assert serve_and_request(dashboard).status_code == 200
