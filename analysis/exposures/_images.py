@@ -6,7 +6,7 @@ import os
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,10 +38,13 @@ class SessionImages:
         the exposure, so the one after centring; the hole's first when none is earlier), ``foil_hole_time``
         (local, from its name), ``foil_hole_before`` (the one before that, so before centring; the same when
         there is one only). Paths are empty where there is no picture.
+    settings
+        The keyword arguments used: none.
     """
 
     folder: Path
     table: pd.DataFrame
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, Any]]:

@@ -199,6 +199,20 @@ def refuse_existing_model(version: str, *, out_dir: str | os.PathLike[str], repl
     """Raise a ValueError when a version's tag is no tag, or its model exists and may not be replaced.
 
     Call it before `register_model` so that nothing is registered whose model cannot be made.
+
+    Parameters
+    ----------
+    version
+        Tag that a model would get.
+    out_dir
+        Folder of models.
+    replace
+        Whether an existing one may be replaced.
+
+    Raises
+    ------
+    ValueError
+        With the reason and what to do.
     """
     path = _model_paths(Path(out_dir), check_version(version))["flatfield"]
     if path.exists() and not replace:

@@ -1,6 +1,6 @@
-"""How fast duplicates and pre-dose are found, against the rules written down plainly; prints CPU times and ratios.
+"""How fast sessions are calibrated and searched, against the rules written down plainly; prints CPU times and ratios.
 
-Run with ``python -m pytest tests/benchmarks/test_exposures_pairs_speed.py -m benchmark -s``.
+Run with ``python -m pytest tests/benchmarks/test_exposures_search_speed.py -m benchmark -s``.
 """
 
 import time
@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from analysis.exposures import Session, find_duplicates, measure_predose
+from analysis.exposures import Session, calibrate_beam_shift, find_duplicates, measure_predose
 from analysis.exposures._pairs import find_pairs, join_pairs
 from analysis.exposures._session import make_table
+from analysis.synthetic.exposures import draw_exposures
 
 pytestmark = pytest.mark.benchmark
 
@@ -127,3 +128,12 @@ def test_predose(capsys, field):
     here, predose = cpu(measure_predose, session, Stage(), field=field)
     half = predose.summary()["half_exposed"]
     say(capsys, f"pre-dose of 20 000 fields ({field}): {here:.2f} s (wanted: 5), {half} exposed by half")
+
+
+@pytest.mark.parametrize("hole_spacing_um", [None, 2.5])
+def test_calibration(capsys, hole_spacing_um):
+    drawn = draw_exposures(grid_squares=20, stage_positions=37, groups=9, shots=3, re_exposed_holes=3, seed=1)
+    here, found = cpu(calibrate_beam_shift, drawn.session, hole_spacing_um=hole_spacing_um)
+    assert np.abs(found.matrix - drawn.matrix).max() < 0.1
+    told = f"spacing {hole_spacing_um}" if hole_spacing_um else "no spacing told"
+    say(capsys, f"calibration of {len(drawn.session):,} exposures, {told}: {here:.2f} s (wanted: 10)")
