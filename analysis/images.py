@@ -14,22 +14,16 @@ from typing import BinaryIO
 
 import numpy as np
 import tifffile
-from lxml import etree
 from PIL import Image as PillowImage
 
 from analysis.files import whole_file
+from analysis.pixel_size import ome_pixels, size_of_resolution, tiff_pixel_size
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = {b"II*\0": "<HL", b"MM\0*": ">HL", b"II+\0": "<QQ", b"MM\0+": ">QQ"}
 _TIFF_TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
 }  # fmt: skip
-_SIZE_IN_UM = {
-    "m": 1e6, "cm": 1e4, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0,
-    "micrometer": 1.0, "nm": 1e-3, "pm": 1e-6, "å": 1e-4, "angstrom": 1e-4, "inch": 25400.0, "in": 25400.0,
-}  # fmt: skip
-# What programs write when they know nothing: a resolution for printers, not the size of a pixel.
-_PRINTER_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
 _DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
@@ -170,8 +164,8 @@ def _read_tiff(path: Path, memory_gb: float) -> Image:
         pixels = series.asarray()
         if pixels.shape != series.shape:
             raise ValueError(f"{path} must hold {series.shape} values; {pixels.shape} came out. It is damaged.")
-        size_um, source = _tiff_pixel_size(tiff)
-        return Image(_rows_columns_layers(path, pixels, series.axes), size_um, source, path)
+        size = tiff_pixel_size(tiff)
+        return Image(_rows_columns_layers(path, pixels, series.axes), size.sides_um, size.source, path)
 
 
 @contextlib.contextmanager
@@ -230,7 +224,7 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
 def _check_against_metadata(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
     declared, whose = None, ""
     if tiff.is_ome:
-        pixels = _ome_pixels(tiff)
+        pixels = ome_pixels(tiff)
         if pixels is not None:
             declared, whose = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "XYCZT"), "OME metadata"
             # SizeC counts the samples of a colour pixel already
@@ -240,16 +234,6 @@ def _check_against_metadata(path: Path, tiff: tifffile.TiffFile, series: tifffil
     found = math.prod(series.shape)
     if declared is not None and declared != found:
         raise ValueError(f"{path} must hold the {declared} values its {whose} declares; got {found}. It is cut.")
-
-
-def _ome_pixels(tiff: tifffile.TiffFile) -> etree._Element | None:
-    try:
-        tree = etree.fromstring(tiff.ome_metadata.encode())
-    except (etree.XMLSyntaxError, AttributeError):
-        return None
-    if tree.getroottree().docinfo.doctype:
-        return None
-    return next(tree.iter("{*}Pixels"), None)
 
 
 def _check_offsets(path: Path, series: tifffile.TiffPageSeries) -> None:
@@ -289,44 +273,6 @@ def _rows_columns_layers(path: Path, pixels: np.ndarray, axes: str) -> np.ndarra
     return pixels.transpose(order).reshape(*(pixels.shape[i] for i in order[:2]), -1)
 
 
-def _tiff_pixel_size(tiff: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str]:
-    if tiff.is_ome:
-        return _ome_pixel_size(tiff)
-    tags = tiff.pages[0].tags
-    unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2, "")
-    source = "TIFF resolution tags"
-    if tiff.is_imagej:
-        unit, source = str((tiff.imagej_metadata or {}).get("unit", "")).lower(), "ImageJ metadata"
-    per_unit = [_ratio(tags[name].value) if name in tags else 0.0 for name in ("YResolution", "XResolution")]
-    if min(per_unit) <= 0 or unit not in _SIZE_IN_UM:
-        return None, "the file does not say"
-    if source.startswith("TIFF") and unit == "inch" and all(round(value) in _PRINTER_DPI for value in per_unit):
-        return None, f"{per_unit[0]:g} pixels per inch, a resolution for printing, is not taken for a pixel size"
-    height_um, width_um = (_SIZE_IN_UM[unit] / value for value in per_unit)
-    return (height_um, width_um), source
-
-
-def _ratio(value: tuple[int, int] | float) -> float:
-    if isinstance(value, tuple):
-        return value[0] / value[1] if value[1] else 0.0
-    return float(value)
-
-
-def _ome_pixel_size(tiff: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str]:
-    pixels = _ome_pixels(tiff)
-    sizes = []
-    for axis in "YX":
-        text = pixels.get(f"PhysicalSize{axis}") if pixels is not None else None
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm").lower() if pixels is not None else ""
-        try:
-            sizes.append(float(text) * _SIZE_IN_UM[unit])
-        except (TypeError, ValueError, KeyError):
-            return None, "the OME metadata does not say"
-    if not all(math.isfinite(size) and size > 0 for size in sizes):
-        return None, "the OME metadata does not say"
-    return (sizes[0], sizes[1]), "OME metadata"
-
-
 # -------------------------------------------------------------------------------------------------- PNG
 
 
@@ -353,9 +299,8 @@ def _read_png(path: Path, memory_gb: float) -> Image:
     pixels = pixels.reshape(height, width, -1)
     if dots_per_inch is None or min(dots_per_inch) <= 0:
         return Image(pixels, None, "the file does not say", path)
-    if all(round(value) in _PRINTER_DPI for value in dots_per_inch):
-        return Image(pixels, None, f"{dots_per_inch[0]:.4g} pixels per inch is a resolution for printing", path)
-    return Image(pixels, (25400.0 / dots_per_inch[1], 25400.0 / dots_per_inch[0]), "PNG pHYs entry", path)
+    size = size_of_resolution(25400.0 / dots_per_inch[1], 25400.0 / dots_per_inch[0], "PNG pHYs entry")
+    return Image(pixels, size.sides_um, size.source, path)
 
 
 @contextlib.contextmanager
