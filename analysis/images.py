@@ -10,20 +10,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import tifffile
 from PIL import Image as PillowImage
 
 from analysis.files import whole_file
-from analysis.pixel_size import ome_pixels, size_of_resolution, tiff_pixel_size
+from analysis.pixel_size import size_of_resolution, tiff_pixel_size
+from analysis.tiff import TIFF_SIGNATURES, check_against_metadata, check_directories, check_offsets, naming
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_TIFF_SIGNATURES = {b"II*\0": "<HL", b"MM\0*": ">HL", b"II+\0": "<QQ", b"MM\0+": ">QQ"}
-_TIFF_TYPE_BYTES = {
-    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
-}  # fmt: skip
 _DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
@@ -138,7 +134,7 @@ def read_image(path: str | os.PathLike[str], *, memory_gb: float = 4.0) -> Image
         start = handle.read(8)
     if start == _PNG_SIGNATURE:
         return _read_png(path, memory_gb)
-    if start[:4] in _TIFF_SIGNATURES:
+    if start[:4] in TIFF_SIGNATURES:
         return _read_tiff(path, memory_gb)
     raise ValueError(f"{path} must be a TIFF or PNG image; its first bytes are {start[:4]!r}.")
 
@@ -155,12 +151,12 @@ def _check_budget(path: Path, declared_bytes: int, memory_gb: float) -> None:
 
 
 def _read_tiff(path: Path, memory_gb: float) -> Image:
-    _check_directories(path)
-    with _naming(path), tifffile.TiffFile(path) as tiff:
+    check_directories(path)
+    with naming(path), tifffile.TiffFile(path) as tiff:
         series = _only_series(path, tiff)
         _check_budget(path, series.nbytes, memory_gb)
-        _check_against_metadata(path, tiff, series)
-        _check_offsets(path, series)
+        check_against_metadata(path, tiff, series)
+        check_offsets(path, series)
         pixels = series.asarray()
         if pixels.shape != series.shape:
             raise ValueError(f"{path} must hold {series.shape} values; {pixels.shape} came out. It is damaged.")
@@ -168,89 +164,11 @@ def _read_tiff(path: Path, memory_gb: float) -> Image:
         return Image(_rows_columns_layers(path, pixels, series.axes), size.sides_um, size.source, path)
 
 
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises on a damaged file into one sentence that names the file."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:  # decoders raise struct.error, zlib.error, IndexError, TypeError, ...
-        if isinstance(error, ValueError) and str(path) in str(error):
-            raise
-        raise ValueError(f"{path} must be a whole image; it cannot be decoded: {error}.") from error
-
-
-def _check_directories(path: Path) -> None:
-    """Follow the chain of directories to its end; a cut file breaks it, which tifffile does not say."""
-    size = path.stat().st_size
-    with open(path, "rb") as handle:
-        order, count_code, offset_code = _TIFF_SIGNATURES[handle.read(4)]
-        handle.seek(8 if offset_code == "Q" else 4)
-        seen: set[int] = set()
-        while offset := _unpack(handle, path, order + offset_code)[0]:
-            if offset in seen:
-                raise ValueError(f"{path} must have directories that end; they go round in a circle.")
-            seen.add(offset)
-            handle.seek(offset)
-            for _ in range(_unpack(handle, path, order + count_code)[0]):
-                entry = _unpack(handle, path, f"{order}HH{offset_code}{offset_code}")
-                _check_entry(path, size, struct.calcsize(order + offset_code), *entry)
-    if not seen:
-        raise ValueError(f"{path} must hold an image; it has no directory.")
-
-
-def _check_entry(path: Path, size: int, inline_bytes: int, tag: int, kind: int, count: int, offset: int) -> None:
-    """Refuse a directory entry whose values lie behind the end of the file: it would be left out silently."""
-    length = count * _TIFF_TYPE_BYTES.get(kind, 0)
-    if length > inline_bytes and offset + length > size:
-        raise ValueError(f"{path} must be whole; its entry {tag} reaches to byte {offset + length} of {size}.")
-
-
-def _unpack(handle: BinaryIO, path: Path, code: str) -> tuple[int, ...]:
-    data = handle.read(struct.calcsize(code))
-    if len(data) < struct.calcsize(code):
-        raise ValueError(f"{path} must be whole; it ends within a directory, after {path.stat().st_size} bytes.")
-    return struct.unpack(code, data)
-
-
 def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if len(tiff.series) != 1:
         shapes = "; ".join(" x ".join(map(str, s.shape)) for s in tiff.series[:4])
         raise ValueError(f"{path} must hold one image; it holds {len(tiff.series)} ({shapes}). Save one a file.")
     return tiff.series[0]
-
-
-def _check_against_metadata(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    declared, whose = None, ""
-    if tiff.is_ome:
-        pixels = ome_pixels(tiff)
-        if pixels is not None:
-            declared, whose = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "XYCZT"), "OME metadata"
-            # SizeC counts the samples of a colour pixel already
-    elif tiff.is_imagej and tiff.imagej_metadata:
-        planes = int(tiff.imagej_metadata.get("images", 1))
-        declared, whose = planes * math.prod(tiff.pages[0].shape), "ImageJ metadata"
-    found = math.prod(series.shape)
-    if declared is not None and declared != found:
-        raise ValueError(f"{path} must hold the {declared} values its {whose} declares; got {found}. It is cut.")
-
-
-def _check_offsets(path: Path, series: tifffile.TiffPageSeries) -> None:
-    size = path.stat().st_size
-    for number, page in enumerate(series.pages, start=1):
-        if page is None:
-            raise ValueError(f"{path} must hold every page it declares; page {number} is missing. It is cut.")
-        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
-            if offset + length > size:
-                raise ValueError(
-                    f"{path} must be whole; page {number} reaches to byte {offset + length}, the file has {size} bytes."
-                )
-            if length == 0:
-                raise ValueError(f"{path} must be whole; a part of page {number} is empty.")
-    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
-        end = series.dataoffset + series.nbytes
-        raise ValueError(f"{path} must be whole; its pixels reach to byte {end}, the file has {size} bytes.")
 
 
 def _rows_columns_layers(path: Path, pixels: np.ndarray, axes: str) -> np.ndarray:
