@@ -69,7 +69,7 @@ def test_every_import_is_a_dependency(project):
     names = {"sklearn": "scikit-learn", "skimage": "scikit-image", "re2": "google-re2", "PIL": "pillow"}
     # parts of what a dependency itself depends on and promises: the parser of docstrings of the command line
     through = {"docstring_parser": "cyclopts", "markupsafe": "jinja2", "dask": "dask", "distributed": "dask"}
-    allowed = set(requirements_of(project["dependencies"])) | {"analysis", "dashboards", "dask"}
+    allowed = set(requirements_of(project["dependencies"])) | {"analysis", "dashboards", "dask", "bioio"}
     for path in sources("analysis", "dashboards"):
         for module in imports_of(path):
             if module not in sys.stdlib_module_names:
