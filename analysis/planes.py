@@ -24,6 +24,8 @@ VENDORS = (".czi", ".nd2", ".lif")
 """Files of microscopes that are read through bioio."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_PILLOW_LIMIT = threading.Lock()
+"""Held while Pillow's limit, one for the whole process, is lifted to open a file."""
 
 
 @dataclass(frozen=True)
@@ -350,13 +352,16 @@ def _open_picture(path: Path, kind: str, channel: int | None, plane: int | None,
 
 @contextlib.contextmanager
 def _pillow(path: Path, kind: str) -> Iterator[PillowImage.Image]:
-    limit = PillowImage.MAX_IMAGE_PIXELS
-    PillowImage.MAX_IMAGE_PIXELS = None  # our own budget is compared with what the header says
-    try:
-        with PillowImage.open(path, formats=[kind]) as picture:
-            yield picture
-    finally:
-        PillowImage.MAX_IMAGE_PIXELS = limit
+    with _PILLOW_LIMIT:
+        limit = PillowImage.MAX_IMAGE_PIXELS
+        # our own budget is compared with what the header says
+        PillowImage.MAX_IMAGE_PIXELS = None
+        try:
+            picture = PillowImage.open(path, formats=[kind])
+        finally:
+            PillowImage.MAX_IMAGE_PIXELS = limit
+    with picture:
+        yield picture
 
 
 def _png_bits(path: Path) -> int:

@@ -15,11 +15,9 @@ import panel as pn
 import param
 
 from analysis.exposures import (
+    SPACINGS_UM,
     Duplicates,
     Session,
-    assume_beam_shift,
-    calibrate_beam_shift,
-    cluster_beam_shifts,
     find_duplicates,
     find_images,
     measure_predose,
@@ -28,6 +26,7 @@ from analysis.exposures import (
 from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
 from dashboards.support.exposures_controls import build_sidebar
 from dashboards.support.exposures_report import write_exposures_report
+from dashboards.support.exposures_text import python_text, shell_text
 from dashboards.support.exposures_views import build_main
 from dashboards.support.exposures_words import REPORT, duplicates_sentence
 from dashboards.support.exposures_work import (
@@ -36,13 +35,11 @@ from dashboards.support.exposures_work import (
     files_written,
     has_pictures,
     keep_calibration,
-    parse_matrix,
     read_pictures,
     write_everything,
 )
 from dashboards.support.jobs import Job, start
 from dashboards.support.page import guarded, page
-from dashboards.support.statement import Name, python_call, shell_line
 
 ALL = "all"
 _CALIBRATED_BY = ["calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix"]
@@ -83,10 +80,7 @@ class ExposuresDashboard(pn.viewable.Viewer):
         default="unknown",
         objects={
             "unknown": "unknown",
-            "R1.2/1.3, 2.5 µm": "2.5",
-            "R2/1, 3 µm": "3",
-            "R2/2, 4 µm": "4",
-            "R2/4, 6 µm": "6",
+            **{f"{foil}, {spacing:g} µm": foil for foil, spacing in SPACINGS_UM.items()},
             "typed": "typed",
         },
         label="Hole spacing",
@@ -172,7 +166,7 @@ class ExposuresDashboard(pn.viewable.Viewer):
         """The hole spacing chosen, or None."""
         if self.hole_spacing == "unknown":
             return None
-        return self.hole_spacing_um if self.hole_spacing == "typed" else float(self.hole_spacing)
+        return self.hole_spacing_um if self.hole_spacing == "typed" else SPACINGS_UM[self.hole_spacing]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -214,8 +208,8 @@ class ExposuresDashboard(pn.viewable.Viewer):
         """Show a session with the calibration in hand."""
         squares = session.exposures[["session", "grid_square"]].drop_duplicates().itertuples(index=False)
         self.param.grid_square.objects = [ALL, *("/".join(filter(None, square)) for square in squares)]
-        if self.grid_square not in self.param.grid_square.objects:
-            self.grid_square = ALL
+        square = str(self.grid_square)  # a number in the page's address comes as one
+        self.grid_square = square if square in self.param.grid_square.objects else ALL
         self.session = session
         self._search()
 
@@ -508,65 +502,11 @@ class ExposuresDashboard(pn.viewable.Viewer):
 
     def code(self) -> str:
         """Return the Python text that gives what is shown."""
-        names = ["read_epu_session", "find_duplicates"]
-        session, spacing = Name("session"), {"hole_spacing_um": self.spacing_um}
-        if self.calibration == "automatic":
-            names.append("calibrate_beam_shift")
-            lines = [python_call(calibrate_beam_shift, session, spacing, result="calibration")]
-        else:
-            names.append("assume_beam_shift")
-            lines = []
-            given: Any = self.k_um_per_unit
-            if self.calibration == "clusters":
-                names.append("cluster_beam_shifts")
-                how = {"clusters": self.clusters or None, "hole_spacing_um": self._spacing_known()}
-                lines.append(python_call(cluster_beam_shifts, session, how, result="groups"))
-                given = Name("groups.k_um_per_unit")
-            elif self.calibration == "matrix typed":
-                try:
-                    given = parse_matrix(self.matrix).tolist()
-                except ValueError:
-                    given = Name("matrix")
-            lines.append(f"calibration = {assume_beam_shift.__name__}(session, {given!r})")
-        search = python_call(find_duplicates, Name("session, calibration"), self.settings, result="duplicates")
-        return "\n".join(
-            [
-                f"from analysis.exposures import {', '.join(sorted(names))}",
-                "",
-                f"session = read_epu_session({self.folder!r})",
-                *lines,
-                search,
-                "print(duplicates.summary())",
-            ]
-        )
-
-    def _spacing_known(self) -> float | None:
-        return self.spacing_um or (self.session.hole_spacing_um if self.session is not None else None)
+        return python_text(self)
 
     def command(self) -> str:
         """Return the shell line that writes the lists and tables shown."""
-        by = self.calibration
-        try:
-            matrix = parse_matrix(self.matrix).ravel().tolist() if by == "matrix typed" else None
-        except ValueError:
-            matrix = None
-        return shell_line(
-            "graticule exposures duplicates",
-            [self.folder or "FOLDER"],
-            {
-                "spacing": self.spacing_um,
-                "k": self.k_um_per_unit if by == "k typed" else None,
-                "clusters": (self.clusters or None) if by == "clusters" else None,
-                "matrix": matrix,
-                "rad": self.settings["radius_um"],
-                "keep": None if self.keep == "first" else self.keep,
-                "o": self.root,
-                "rawdata": self.rawdata,
-                "montage": self.montage,
-                "rescale": self.montage and self.rescale,
-                "predose": self.predose is not None,
-            },
-        )
+        return shell_text(self)
 
     # ---- on a page -------------------------------------------------------------------------------------
 
@@ -594,6 +534,8 @@ class ExposuresDashboard(pn.viewable.Viewer):
     def _take_one_by_one(self, values: dict[str, Any]) -> None:
         """Take what is right in the page's address when not all of it is, and say what is wrong."""
         for name, value in values.items():
+            if isinstance(self.param[name], param.String):
+                value = str(value)  # a folder called 2024 comes as a number
             try:
                 setattr(self, name, value)
             except ValueError as error:

@@ -22,7 +22,7 @@ from dashboards.exposures import ExposuresDashboard
 from dashboards.support.exposures_calibrate_view import draw_beam_shifts, draw_distances, draw_lattice, lattice_square
 from dashboards.support.exposures_map import ExposureMap
 from dashboards.support.exposures_map_view import draw_map
-from dashboards.support.exposures_views import groups_table
+from dashboards.support.exposures_tables import groups_table
 from dashboards.support.exposures_words import calibration_sentence, lattice_title, spacing_sentence, time_between
 from dashboards.support.exposures_work import parse_matrix
 
@@ -104,7 +104,7 @@ def test_square_chooses_what_is_drawn_only(dashboard):
 def test_calibration_can_be_given(dashboard, method):
     session = dashboard.session
     dashboard.param.update(
-        calibration=method, k_um_per_unit=24.0, clusters=9, matrix="21.7, 11, 11, -21.7", hole_spacing="2.5"
+        calibration=method, k_um_per_unit=24.0, clusters=9, matrix="21.7, 11, 11, -21.7", hole_spacing="R1.2/1.3"
     )
     k = {"k typed": 24.0, "matrix typed": [[21.7, 11], [11, -21.7]]}.get(method)
     if k is None:
@@ -173,7 +173,7 @@ def test_an_exposure_alone_can_be_looked_at_and_a_smaller_radius_forgets_nothing
 def test_pictures_of_a_group(tmp_path):
     settings = {"grid_squares": 1, "stage_positions": 6, "groups": 7, "shots": 1, "missed_stage_moves": 1, "seed": 2}
     draw_session(tmp_path / "session", **settings, images=True, image_px=64)
-    shown = ExposuresDashboard(folder=tmp_path / "session", hole_spacing="2.5", working_dir=tmp_path)
+    shown = ExposuresDashboard(folder=tmp_path / "session", hole_spacing="R1.2/1.3", working_dir=tmp_path)
     shown.step(1)
     assert shown.picture_job.error == "" and len(shown.pictures) == len(shown.members())
     for picture in shown.pictures:
@@ -192,7 +192,7 @@ def test_pictures_of_a_group(tmp_path):
 
 def test_watch_takes_up_what_arrives_and_keeps_the_calibration(running, tmp_path):
     here, later = running
-    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="2.5")
+    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="R1.2/1.3")
     before, calibration = len(shown.result.exposures), shown.calibrated.calibration
     asyncio.run(shown.look_again())
     assert len(shown.result.exposures) == before and not any("new exposure" in line for line in shown.log)
@@ -215,20 +215,22 @@ def test_watch_takes_up_what_arrives_and_keeps_the_calibration(running, tmp_path
 
 def test_watch_announces_a_new_duplicate(running, folder, tmp_path):
     here, later = running
-    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="2.5")
+    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="R1.2/1.3")
     for path in later.rglob("*.xml"):
         shutil.copy(path, here / path.relative_to(later))
     bad = set(shown.result.bad)
     asyncio.run(shown.look_again())
     new = [name for name in shown.result.bad if name not in bad]
-    assert new == [name for name in ExposuresDashboard(folder=folder, hole_spacing="2.5").result.bad if name not in bad]
+    assert new == [
+        name for name in ExposuresDashboard(folder=folder, hole_spacing="R1.2/1.3").result.bad if name not in bad
+    ]
     if new:
         assert new[-1] in shown.log[-1] and new[-1] in shown.job.words
 
 
 def test_watch_of_a_folder_that_vanishes_says_so_and_goes_on(running, tmp_path):
     here, _ = running
-    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="2.5")
+    shown = ExposuresDashboard(folder=here, working_dir=tmp_path / "written", hole_spacing="R1.2/1.3")
     result = shown.result
     here.rename(tmp_path / "away")
     asyncio.run(shown.look_again())
@@ -259,7 +261,7 @@ def test_movies_that_are_not_found_are_said(dashboard, tmp_path):
 @pytest.mark.parametrize("method", ["automatic", "k typed", "clusters", "matrix typed"])
 def test_code_gives_the_same_result(dashboard, method):
     dashboard.param.update(
-        calibration=method, k_um_per_unit=24.5, clusters=9, matrix="21.7 11 11 -21.7", hole_spacing="2.5",
+        calibration=method, k_um_per_unit=24.5, clusters=9, matrix="21.7 11 11 -21.7", hole_spacing="R1.2/1.3",
         radius_mode="typed", radius_um=0.5, keep="unexposed",
     )  # fmt: skip
     names = {}
@@ -267,7 +269,7 @@ def test_code_gives_the_same_result(dashboard, method):
     assert names["duplicates"].bad == dashboard.result.bad
 
 
-@pytest.mark.parametrize("method", ["automatic", "k typed", "matrix typed"])
+@pytest.mark.parametrize("method", ["automatic", "k typed", "clusters", "matrix typed"])
 def test_command_writes_the_same_table(dashboard, method, tmp_path):
     from dashboards.support.command import main
 
@@ -286,6 +288,14 @@ def test_report_is_written_where_the_results_are(dashboard, tmp_path):
     asyncio.run(dashboard.write_report())
     assert dashboard.job.error == "" and dashboard.report == tmp_path / "written" / "exposures_report.html"
     assert dashboard.result.bad[0] in dashboard.report.read_text(encoding="utf-8")
+
+
+def test_names_in_the_address_that_look_like_numbers_stay_names(dashboard):
+    square = dashboard.param.grid_square.objects[-1]
+    dashboard._take_one_by_one({"out": 2024, "grid_square": int(square), "keep": "all"})
+    assert dashboard.out == "2024" and "wrong value" in dashboard.job.error
+    asyncio.run(dashboard.look_up())
+    assert dashboard.grid_square == square and dashboard.shown().sum() < len(dashboard.result.exposures)
 
 
 def test_wrong_folder_is_explained(tmp_path):

@@ -19,13 +19,14 @@ from dashboards.support.page import FAINT, GROUP_COLOURS, plain
 hv.extension("bokeh", logo=False)
 
 # Told apart by colour-blind eyes (blue and vermilion after Okabe and Ito) on white and on black.
-KEPT, BAD, CHOSEN = "#1f8fd0", "#e0590b", "#c1127e"
+KEPT, BAD, CHOSEN = "#1f8fd0", "#e0590b", "#d6409f"
 MOST_CIRCLES = 2000
 """Search circles are drawn around no more members of duplicate groups than these."""
 FOCUS_UM = 20.0
 """Width of the map when it shows a place closely."""
 HEIGHT_BY_WIDTH = 0.85
 _CLICK_REACH = 0.02
+_FEW = 3000
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,10 @@ class ExposureMap:
         for name, data in self._glyphs.items():
             if not _same(drawn[name].data_source.data, data):
                 drawn[name].data_source.data = data
+        for item in drawn["legend"].items:  # one whose glyph draws nothing would be words without a mark
+            item.visible = len(self._glyphs[item.renderers[0].name]["x"]) > 0
         drawn["circles"].glyph.radius = self._radius_um
+        drawn["exposures"].glyph.size = 5 if len(self._glyphs["exposures"]["x"]) <= _FEW else 3
         figure.title.text = self._title
         if plot.handles.get("focus") != self._focus:
             plot.handles["focus"] = self._focus
@@ -261,7 +265,8 @@ def _add_glyphs(figure: Any) -> dict[str, Any]:
     figure.add_tools(
         HoverTool(renderers=[drawn["exposures"]], tooltips=[("exposure", "@name"), ("acquired (UTC)", "@time")])
     )
-    figure.add_layout(_legend(drawn), "above")
+    drawn["legend"] = _legend(drawn)
+    figure.add_layout(drawn["legend"], "above")
     drawn["mapper"] = LinearColorMapper(palette=[FAINT], low=0, high=1, nan_color=FAINT)
     drawn["bar"] = ColorBar(color_mapper=drawn["mapper"], visible=False, **colour_bar("")["colorbar_opts"])
     figure.add_layout(drawn["bar"], "right")

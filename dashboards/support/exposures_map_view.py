@@ -27,6 +27,7 @@ from dashboards.support.tabs import Shown, either, live, pane
 
 _INPUTS = ["result", "grid_square", "colour_by", "looked_at", "focus", "predose", "calibrated"]
 _SLOTS = 4
+_HINT = "Click a mark or a point on the map: the pictures of its group stand here."
 _NOTHING = pd.DataFrame(
     {"x_um": [], "y_um": [], "name": [], "acquired": pd.to_datetime([], utc=True), "group": [], "bad": [], "file": []}
 )
@@ -49,11 +50,22 @@ def no_session(dashboard: Any) -> pn.viewable.Viewable:
     """Return what stands where no session is yet."""
     button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
     button.on_click(lambda _: start(dashboard.load_example))
-    return empty_state(
+    nothing = empty_state(
         "Which micrographs were shot twice in one place?",
         "Type the folder of an EPU session (the one with Images-Disc1) on the left, or look at sample data.",
         button,
     )
+    waiting = empty_state(
+        "One moment", "The pictures stand here when the session is read and its beam shift calibrated."
+    )
+
+    def refresh(*_: Any) -> None:
+        waiting.visible = dashboard.job.busy
+        nothing.visible = not waiting.visible
+
+    dashboard.job.param.watch(refresh, "busy")
+    refresh()
+    return pn.Column(nothing, waiting, sizing_mode="stretch_width")
 
 
 def _map_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:
@@ -122,6 +134,7 @@ def colour_exposures(dashboard: Any) -> Colouring:
 def _group_view(dashboard: Any) -> pn.viewable.Viewable:
     title, sentence = words("", variant="h6", margin=0), words("", muted=True)
     slots = [_Slot() for _ in range(_SLOTS)]
+    hint = empty_state("Choose an exposure", _HINT)
     before = pmui.Button(label="Previous", variant="outlined", size="small")
     after = pmui.Button(label="Next duplicate", variant="outlined", size="small")
     whole = pmui.Button(label="Whole map", variant="text", size="small")
@@ -133,6 +146,10 @@ def _group_view(dashboard: Any) -> pn.viewable.Viewable:
     def refresh(*_: Any) -> None:
         none = dashboard.result is None or not len(dashboard.result.table)
         before.disabled = after.disabled = none
+        say(
+            hint[1],
+            f"There are no duplicates. {_HINT}" if none else f"{_HINT} The buttons step through the duplicates.",
+        )
         members = dashboard.members()
         if not len(members):
             return
@@ -159,9 +176,6 @@ def _group_view(dashboard: Any) -> pn.viewable.Viewable:
     dashboard.param.watch(show_pictures, ["pictures", "looked_at", "images"])
     refresh()
     show_pictures()
-    hint = empty_state(
-        "Choose a duplicate", "Click a mark on the map, or step through them: the pictures of its group stand here."
-    )
     looked_at = either(dashboard, ["result", "looked_at"], lambda: len(dashboard.members()) > 0, content, hint)
     return pmui.Column(
         pmui.Row(before, after, whole), dashboard.picture_job.panel(), looked_at, sizing_mode="stretch_width"

@@ -25,7 +25,7 @@ NUMBERS_UP_TO = 15
 _MOST_POINTS = 3000
 _MOST_LENGTHS = 60
 _NEIGHBOUR_REACH = 1.25
-_NUMBER = "#c1127e"  # read on all group colours, on white and on black
+_NUMBER = "#d6409f"  # read on all group colours, on white and on black
 
 
 def padded(x: np.ndarray, y: np.ndarray, *, height_by_width: float = 1.0, pad: float = 0.06, least: float = 1.0):
@@ -132,7 +132,7 @@ def plot_beam_shifts(shots: pd.DataFrame, centres: pd.DataFrame, matrix: np.ndar
         (shots["beam_shift_x"], shots["beam_shift_y"], colour_of_group(shots["group"].to_numpy() - 1), shots["group"]),
         ["beam shift x", "beam shift y"],
         ["colour", "group"],
-    ).opts(color="colour", size=4, alpha=0.55, line_color=None)
+    ).opts(color="colour", size=4, alpha=0.8, line_color=None)
     x, y = centres["beam_shift_x"].to_numpy(float), centres["beam_shift_y"].to_numpy(float)
     edges = _edges(centres["group"].to_numpy(), x, y, matrix)
     few = len(edges) <= _MOST_LENGTHS

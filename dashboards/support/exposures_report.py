@@ -19,7 +19,8 @@ from analysis.exposures import Calibration, Duplicates, Session, find_duplicates
 from analysis.provenance import describe_inputs, versions
 from dashboards.support.exposures_map import HEIGHT_BY_WIDTH, MOST_CIRCLES, ExposureMap
 from dashboards.support.exposures_plots import padded, plot_lattice, square_limits
-from dashboards.support.exposures_words import calibration_sentence, clock, duplicates_sentence, lattice_title
+from dashboards.support.exposures_tables import groups_table, tidy
+from dashboards.support.exposures_words import calibration_sentence, duplicates_sentence, lattice_title
 from dashboards.support.exposures_work import has_pictures, png
 from dashboards.support.report import Report
 
@@ -42,6 +43,7 @@ for (let row = 0; row < flag.length; row++) {
 kept.data = places.kept
 bad.data = places.bad
 circles.data = places.circles
+for (const item of legend.items) { item.visible = item.renderers[0].data_source.get_length() > 0 }
 circle.radius = {value: radii[cb_obj.value]}
 heading.text = titles[cb_obj.value]
 """
@@ -185,6 +187,7 @@ def map_with_radii(
                 "points": parts["exposures"].data_source,
                 **{name: parts[name].data_source for name in ("kept", "bad", "circles")},
                 "circle": parts["circles"].glyph,
+                "legend": figure.legend[0],
                 "heading": figure.title,
                 "flags": ColumnDataSource({fields[name]: _flags(one) for name, one in found.items()}),
                 "fields": fields,
@@ -261,15 +264,12 @@ def _add_lattices(report: Report, calibration: Calibration, comparison: Calibrat
 
 
 def _add_tables(report: Report, session: Session, duplicates: Duplicates) -> None:
-    report.add_section("Grid squares", "How many exposures of each are bad.", duplicates.squares)
+    report.add_section("Grid squares", "How many exposures of each are bad.", tidy(duplicates.squares))
     if len(duplicates.table):
-        table = duplicates.table.assign(
-            group=duplicates.table["group"] + 1, acquired=[clock(moment) for moment in duplicates.table["acquired"]]
-        )
         report.add_section(
             "Duplicate groups",
-            "Exposures of one place, in order of acquisition (UTC).",
-            table.drop(columns=["file", "first_exposure"]),
+            "Exposures of one place, in order of acquisition.",
+            groups_table(duplicates).drop(columns=["foil_hole", "area"]),
         )
     report.add_section(
         "Beam diameters", f"The radius is {duplicates.radius_um:.3g} µm: {duplicates.radius_source}.",

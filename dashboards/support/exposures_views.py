@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.exposures_calibrate_view import calibrate_tab
 from dashboards.support.exposures_map_view import map_tab, no_session
-from dashboards.support.exposures_words import REPORT, clock, problem_sentence
+from dashboards.support.exposures_tables import groups_table, tidy
+from dashboards.support.exposures_words import REPORT, problem_sentence
 from dashboards.support.jobs import start
 from dashboards.support.page import card, code_box, error_banner, say, words
 from dashboards.support.tabs import Shown, either, show_table
@@ -90,40 +90,6 @@ def _squares_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         margin=(12, 0),
     )
     return _with_result(dashboard, content)
-
-
-def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as people read it: no column without content, percents with two digits."""
-    empty = [name for name in ("session",) if name in frame and (frame[name] == "").all()]
-    return frame.drop(columns=empty).round({"bad_percent": 2})
-
-
-def groups_table(result: Any) -> pd.DataFrame:
-    """Return the members of the duplicate groups as people read them.
-
-    Parameters
-    ----------
-    result
-        Result with ``table``.
-    """
-    table = result.table
-    return tidy(
-        pd.DataFrame(
-            {
-                "group": table["group"] + 1,
-                "state": np.where(table["bad"], "bad", "kept"),
-                "cause": table["cause"],
-                "distance_um": table["distance_um"],
-                "overlap": table["overlap"],
-                "name": table["name"],
-                "acquired_utc": [clock(moment) for moment in table["acquired"]],
-                "session": table["session"],
-                "grid_square": table["grid_square"],
-                "foil_hole": table["foil_hole"],
-                "area": table["area"],
-            }
-        )
-    )
 
 
 def _groups_tab(dashboard: Any, shown: Shown, to_map: Any) -> pn.viewable.Viewable:
@@ -271,7 +237,7 @@ def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     def refresh(*_: Any) -> None:
         read = dashboard.session
         show_table(problems, read.problems if read is not None else pd.DataFrame())
-        show_table(sessions, read.sessions if read is not None else pd.DataFrame())
+        show_table(sessions, tidy(read.sessions) if read is not None else pd.DataFrame())
         show_table(diameters, dashboard.result.beam_diameters if dashboard.result is not None else pd.DataFrame())
 
     dashboard.param.watch(refresh_lines, ["log"])

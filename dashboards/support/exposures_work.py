@@ -124,7 +124,8 @@ def calibrate(
     else:
         k = k_um_per_unit
         if method == "clusters":
-            groups = cluster_beam_shifts(session, clusters=clusters or None, hole_spacing_um=hole_spacing_um)
+            spacing = hole_spacing_um or session.hole_spacing_um
+            groups = cluster_beam_shifts(session, clusters=clusters or None, hole_spacing_um=spacing)
             k = groups.k_um_per_unit
             if not np.isfinite(k):
                 raise ValueError(
