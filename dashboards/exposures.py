@@ -24,6 +24,7 @@ from analysis.exposures import (
     read_epu_session,
 )
 from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
+from dashboards.support.dashboard import Dashboard
 from dashboards.support.exposures_controls import build_sidebar
 from dashboards.support.exposures_report import write_exposures_report
 from dashboards.support.exposures_text import python_text, shell_text
@@ -38,7 +39,7 @@ from dashboards.support.exposures_work import (
     read_pictures,
     write_everything,
 )
-from dashboards.support.jobs import Job, start
+from dashboards.support.jobs import Job, quiet, start
 from dashboards.support.page import guarded, page
 
 ALL = "all"
@@ -46,13 +47,12 @@ _CALIBRATED_BY = ["calibration", "hole_spacing", "hole_spacing_um", "k_um_per_un
 _SEARCHED_BY = ["radius_mode", "radius_um", "keep"]
 _DRAWN = ["grid_square", "colour_by"]
 _WRITTEN = ["working_dir", "out", "rawdata", "montage", "rescale"]
-_IN_URL = ["folder", *_CALIBRATED_BY, *_SEARCHED_BY, *_DRAWN, *_WRITTEN, "watching", "watch_interval_s"]
 _GROWN = 1.2
 _SETTLED_S = 0.4
 _MOST_PICTURES = 4
 
 
-class ExposuresDashboard(pn.viewable.Viewer):
+class ExposuresDashboard(Dashboard):
     """Exposures of an EPU session and what was shot twice, in a notebook cell or as a served page.
 
     Parameters
@@ -64,6 +64,8 @@ class ExposuresDashboard(pn.viewable.Viewer):
     --------
     >>> ExposuresDashboard(folder="/data/session1", radius_mode="typed", radius_um=0.3)  # doctest: +SKIP
     """
+
+    in_url = ("folder", *_CALIBRATED_BY, *_SEARCHED_BY, *_DRAWN, *_WRITTEN, "watching", "watch_interval_s")
 
     folder = param.String(default="", label="Session folder", doc="Folder with Images-Disc1, or one above it.")
     calibration = param.Selector(
@@ -134,16 +136,13 @@ class ExposuresDashboard(pn.viewable.Viewer):
     pictures = param.List(default=[], doc="Pictures of it and of its group.")
     focus = param.Parameter(default=None, doc="Place (x, y) in um that the map is asked to show closely, or None.")
     written = param.List(default=[], doc="Files written last.")
-    report = param.Parameter(default=None, doc="The report written last.")
-    log = param.List(default=[], doc="What was done, newest last.")
 
     def __init__(self, **params: Any) -> None:
         for name in ("folder", "working_dir", "rawdata"):
             if name in params:
                 params[name] = os.fspath(params[name])
         super().__init__(**params)
-        self.job, self.picture_job = Job(), Job()
-        self.job.param.watch(lambda event: self._note(event.new), "error")
+        self.picture_job = Job()
         self.param.watch(self._folder_changed, ["folder"])
         self.param.watch(self._calibration_changed, _CALIBRATED_BY)
         self.param.watch(self._search, _SEARCHED_BY)
@@ -151,7 +150,6 @@ class ExposuresDashboard(pn.viewable.Viewer):
         self.param.watch(self._colour_changed, ["colour_by"])
         self.param.watch(self._watch_changed, ["watching"])
         self.param.watch(lambda _: setattr(self, "focus", None), ["grid_square"])
-        self._panel: pn.viewable.Viewable | None = None
         self._loading, self._searches, self._rounds = False, 0, 0
         self._holes, self._watch_error = 0, ""
         if self.folder:
@@ -195,9 +193,9 @@ class ExposuresDashboard(pn.viewable.Viewer):
         if known is None:
             self._forget()
         self._take(session)
-        self._note(f"{len(session.exposures):,} exposures read from {folder}.")
+        self.note(f"{len(session.exposures):,} exposures read from {folder}.")
         for warning in session.warnings:
-            self._note(warning)
+            self.note(warning)
         await self.calibrate()
 
     def _forget(self) -> None:
@@ -355,7 +353,7 @@ class ExposuresDashboard(pn.viewable.Viewer):
 
     async def measure_predose(self) -> None:
         """Find what each field of view had been exposed to before."""
-        work = functools.partial(_quiet(measure_predose), self.session, self.calibrated.calibration)
+        work = functools.partial(quiet(measure_predose), self.session, self.calibrated.calibration)
         predose = await self.job.run("Measuring the pre-dose", work)
         if predose is not None:
             self.predose = predose
@@ -366,10 +364,10 @@ class ExposuresDashboard(pn.viewable.Viewer):
     def _watch_changed(self, *_: Any) -> None:
         self._rounds += 1  # ends the watch before
         if self.watching:
-            self._note(f"Watching {self.folder or 'the folder'}, every {self.watch_interval_s:g} s.")
+            self.note(f"Watching {self.folder or 'the folder'}, every {self.watch_interval_s:g} s.")
             start(self.follow)
         elif self._rounds > 1:
-            self._note("Watching ended.")
+            self.note("Watching ended.")
 
     async def follow(self) -> None:
         """Look at the folder again and again, until watching is switched off or the page is closed."""
@@ -413,7 +411,7 @@ class ExposuresDashboard(pn.viewable.Viewer):
             return
         if len(self.calibrated.calibration.holes) > _GROWN * self._holes:
             await self.calibrate()
-            self._note("Calibrated again, because many holes were added.")
+            self.note("Calibrated again, because many holes were added.")
 
     def _announce(self, before: Session | None, session: Session, bad_before: set[str]) -> None:
         arrived = len(session.exposures) - (len(before.exposures) if before is not None else 0)
@@ -423,7 +421,7 @@ class ExposuresDashboard(pn.viewable.Viewer):
             said += f", and it is bad: {new_bad[0]}" if arrived == 1 else f"; new duplicate: {new_bad[0]}"
         elif new_bad:
             said += f"; {len(new_bad)} new duplicates, the last one {new_bad[-1]}"
-        self._note(f"{said}.")
+        self.note(f"{said}.")
         self.job.words = f"{said}. {self.outcome()}"
 
     # ---- writing ---------------------------------------------------------------------------------------
@@ -458,7 +456,7 @@ class ExposuresDashboard(pn.viewable.Viewer):
             return
         self.written = done.files
         self.job.words = f"{len(done.files)} files written in {self.working_dir}."
-        self._note(self.job.words)
+        self.note(self.job.words)
         if done.problems:
             self.job.error = " ".join(done.problems)
 
@@ -466,37 +464,26 @@ class ExposuresDashboard(pn.viewable.Viewer):
         """Write what is shown as one HTML file in the output folder."""
         if self.result is None:
             return None
-        path = Path(self.working_dir) / REPORT
-        work = functools.partial(
-            _quiet(write_exposures_report),
-            path,
+        return await self.save_report(
+            Path(self.working_dir) / REPORT,
+            write_exposures_report,
             self.session,
             self.calibrated.calibration,
             self.result,
             comparison=self.calibrated.comparison,
             images=self.images,
         )
-        written = await self.job.run("Writing the report", work)
-        if written is not None:
-            self.report = written
-            self.job.words = f"{written} written."
-            self._note(self.job.words)
-        return written
 
     async def load_example(self) -> None:
         """Draw a synthetic session in a temporary folder, calibrate it and show it."""
         folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
-        draw = functools.partial(_quiet(draw_session), folder / "session", **EXAMPLE_SESSION, images=True)
+        draw = functools.partial(quiet(draw_session), folder / "session", **EXAMPLE_SESSION, images=True)
         if await self.job.run("Drawing a session", draw) is None:
             return
         self._loading = True  # the session below is read once
         self.param.update(folder=str(folder / "session"), working_dir=str(folder / "exposures"))
         self._loading = False
         await self.look_up()
-
-    def _note(self, words: str) -> None:
-        if words:
-            self.log = [*self.log, words]
 
     # ---- the same elsewhere ----------------------------------------------------------------------------
 
@@ -518,39 +505,6 @@ class ExposuresDashboard(pn.viewable.Viewer):
         """Return the pictures and tables."""
         return build_main(self)
 
-    def __panel__(self) -> pn.viewable.Viewable:
-        """Return controls and pictures side by side, without the chrome of a page."""
-        if self._panel is None:
-            controls = pn.Column(*self.sidebar(), width=330)
-            self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
-        return self._panel
-
-    def sync_url(self) -> ExposuresDashboard:
-        """Keep the settings in the page's address."""
-        if pn.state.location is not None:
-            pn.state.location.sync(self, {name: name for name in _IN_URL}, on_error=self._take_one_by_one)
-        return self
-
-    def _take_one_by_one(self, values: dict[str, Any]) -> None:
-        """Take what is right in the page's address when not all of it is, and say what is wrong."""
-        for name, value in values.items():
-            if isinstance(self.param[name], param.String):
-                value = str(value)  # a folder called 2024 comes as a number
-            try:
-                setattr(self, name, value)
-            except ValueError as error:
-                self.job.error = f"The page's address has a wrong value: {error}"
-
-
-def _quiet(function: Any) -> Any:
-    """A function that takes progress and cancel, and needs neither."""
-
-    @functools.wraps(function)
-    def call(*args: Any, progress: Any, cancel: Any, **keywords: Any) -> Any:
-        return function(*args, **keywords)
-
-    return call
-
 
 def _calibrate_and_list(session: Session, *, progress: Any, cancel: Any, **how: Any) -> tuple[Calibrated, Any]:
     return calibrate(session, progress=progress, cancel=cancel, **how), find_images(session)
@@ -571,9 +525,9 @@ def _unchanged(before: Session, now: Session) -> bool:
 
 
 def build() -> pn.viewable.Viewable:
-    """Return the served page, on the folder named by GRATICULE_EPU."""
-    folder = os.environ.get("GRATICULE_EPU", "")
-    dashboard = ExposuresDashboard(**({"folder": folder} if folder else {})).sync_url()
+    """Return the served page, on the folders named by GRATICULE_EPU and GRATICULE_EPU_OUTPUT."""
+    named = {"folder": os.environ.get("GRATICULE_EPU"), "working_dir": os.environ.get("GRATICULE_EPU_OUTPUT")}
+    dashboard = ExposuresDashboard(**{name: value for name, value in named.items() if value}).sync_url()
     return page("Exposures", dashboard.sidebar(), [dashboard.main()], here="exposures")
 
 

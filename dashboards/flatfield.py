@@ -32,23 +32,23 @@ from analysis.flatfield import (
 )
 from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
+from dashboards.support.dashboard import Dashboard
 from dashboards.support.figures import save_model_figures
 from dashboards.support.flatfield_controls import build_sidebar
 from dashboards.support.flatfield_matrix import group_lines
 from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.flatfield_views import build_main
 from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
-from dashboards.support.jobs import Job, start
+from dashboards.support.jobs import Job, quiet, start
 from dashboards.support.page import guarded, page
 from dashboards.support.statement import Name, python_call, shell_line
 
 ONE_LAYER = "one layer"
 _LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
 _DRAWN = ["sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold"]
-_IN_URL = [*_LOOKED_UP, *_DRAWN, "smoothing", "smoothing_sigma_px"]
 
 
-class FlatfieldDashboard(pn.viewable.Viewer):
+class FlatfieldDashboard(Dashboard):
     """Slides' mean images compared live, in a notebook cell or as a served page.
 
     Parameters
@@ -60,6 +60,8 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     --------
     >>> FlatfieldDashboard(roots=["/data/project1"], working_dir="/data/comparison")  # doctest: +SKIP
     """
+
+    in_url = (*_LOOKED_UP, *_DRAWN, "smoothing", "smoothing_sigma_px")
 
     roots = param.String(default="", label="Roots, one folder a line", doc="Folders with a sampledef.csv.")
     sample_regex = param.String(default="", label="Slide pattern", doc="Regular expression, from the ID's start.")
@@ -100,8 +102,6 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     versions = param.List(default=[], doc="Versions in the model table.")
     model = param.Parameter(default=None, doc="The model shown.")
     check = param.Parameter(default=None, doc="Its test on halves of the slides.")
-    report = param.Parameter(default=None, doc="The report written last.")
-    log = param.List(default=[], doc="What was done, newest last.")
 
     def __init__(self, **params: Any) -> None:
         given = params.get("roots", "")
@@ -111,13 +111,11 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         if "working_dir" in params:
             params["working_dir"] = str(params["working_dir"])
         super().__init__(**params)
-        self.job, self.pair_job = Job(), Job()
-        self.job.param.watch(lambda event: self._note(event.new), "error")
+        self.pair_job = Job()
         self.param.watch(self._looked_up_changed, _LOOKED_UP)
         self.param.watch(self._result_changed, ["result", "threshold", "layers"])
         self.param.watch(self._pair_changed, ["chosen"])
         self.param.watch(self._layer_changed, ["layer"])
-        self._panel: pn.viewable.Viewable | None = None
         self._comparing = False
         if self.roots:
             start(self.look_up)
@@ -171,7 +169,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         found, comparison, versions = done
         self.param.update(found=found, result=comparison, versions=versions)
         new = comparison.new_pairs
-        self._note(f"{len(comparison.slides)} slides, {new} pairs compared" if compute else "")
+        self.note(f"{len(comparison.slides)} slides, {new} pairs compared" if compute else "")
         self.job.words = self.outcome()
 
     def outcome(self) -> str:
@@ -272,7 +270,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
         if self.chosen is None:
             return
         first, second = (self.result.slides.slides[i] for i in self.chosen)
-        pair = await self.pair_job.run("Reading both slides", _quiet(compare_pair), first, second, self.layer)
+        pair = await self.pair_job.run("Reading both slides", quiet(compare_pair), first, second, self.layer)
         if pair is not None:
             self.pair = pair
 
@@ -315,7 +313,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
             self.param.update(model=model, check=None)
         words = f"{self.version} is registered with {len(slides)} slides" + (", model made." if model else ".")
         self.job.words = words
-        self._note(words)
+        self.note(words)
 
     async def show_model(self, version: str) -> None:
         """Read a version's model from the working folder."""
@@ -324,7 +322,7 @@ class FlatfieldDashboard(pn.viewable.Viewer):
             self.job.error = f"{version} is registered, but its model was not made: there is no {path}."
             self.param.trigger("versions")  # the chooser goes back to what is shown
             return
-        model = await self.job.run(f"Reading {path.name}", _quiet(read_model), path)
+        model = await self.job.run(f"Reading {path.name}", quiet(read_model), path)
         if model is not None:
             self.param.update(model=model, check=None)
             self.job.words = f"{path} shown."
@@ -348,28 +346,18 @@ class FlatfieldDashboard(pn.viewable.Viewer):
             "sort_by": "order" if self.sort_by == "order" else "project-cohort-batch",
             "lines_after": tuple(self.lines_after) if self.lines == "named" else (),
         }
-        path = Path(self.working_dir) / REPORT
-        written = await self.job.run("Writing the report", _quiet(write_flatfield_report), path, self.result, **options)
-        if written is not None:
-            self.report = written
-            self.job.words = f"{written} written."
-            self._note(self.job.words)
-        return written
+        return await self.save_report(Path(self.working_dir) / REPORT, write_flatfield_report, self.result, **options)
 
     async def load_example(self) -> None:
         """Draw a synthetic cohort in a temporary folder, compare it, and show it."""
         folder = tempfile.mkdtemp(prefix="graticule-example-")
-        cohort = await self.job.run("Drawing slides", _quiet(draw_cohort), folder, **EXAMPLE_COHORT)
+        cohort = await self.job.run("Drawing slides", quiet(draw_cohort), folder, **EXAMPLE_COHORT)
         if cohort is None:
             return
         self._comparing = True  # the comparison below looks them up
         self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(Path(folder) / "comparison"))
         self._comparing = False
         await self.compare()
-
-    def _note(self, words: str) -> None:
-        if words:
-            self.log = [*self.log, words]
 
     # ---- the same elsewhere ----------------------------------------------------------------------------
 
@@ -431,37 +419,6 @@ class FlatfieldDashboard(pn.viewable.Viewer):
     def main(self) -> pn.viewable.Viewable:
         """Return the pictures and tables."""
         return build_main(self)
-
-    def __panel__(self) -> pn.viewable.Viewable:
-        """Return controls and pictures side by side, without the chrome of a page."""
-        if self._panel is None:
-            controls = pn.Column(*self.sidebar(), width=330)
-            self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
-        return self._panel
-
-    def sync_url(self) -> FlatfieldDashboard:
-        """Keep the settings in the page's address."""
-        if pn.state.location is not None:
-            pn.state.location.sync(self, {name: name for name in _IN_URL}, on_error=self._take_one_by_one)
-        return self
-
-    def _take_one_by_one(self, values: dict[str, Any]) -> None:
-        """Take what is right in the page's address when not all of it is, and say what is wrong."""
-        for name, value in values.items():
-            try:
-                setattr(self, name, value)
-            except ValueError as error:
-                self.job.error = f"The page's address has a wrong value: {error}"
-
-
-def _quiet(function: Any) -> Any:
-    """A function that takes progress and cancel, and needs neither."""
-
-    @functools.wraps(function)
-    def call(*args: Any, progress: Any, cancel: Any, **keywords: Any) -> Any:
-        return function(*args, **keywords)
-
-    return call
 
 
 def _find_and_compare(roots: list[str], **settings: Any) -> tuple[Slides, Comparison, list[str]]:

@@ -1,6 +1,6 @@
 """Exposures: which micrographs of an EPU session show a place that was exposed before."""
 
-from analysis.exposures._calibration import SPACINGS_UM, Calibration, assume_beam_shift, calibrate_beam_shift
+from analysis.exposures._calibration import SAFE_MARGIN, SPACINGS_UM, Calibration, assume_beam_shift, calibrate_beam_shift
 from analysis.exposures._clusters import BeamShiftClusters, cluster_beam_shifts
 from analysis.exposures._duplicates import Duplicates, find_duplicates
 from analysis.exposures._epu import parse_exposure
@@ -15,6 +15,7 @@ from analysis.exposures._star import CleanedStar, clean_star, write_optics_star
 from analysis.exposures._watch import watch_session
 
 __all__ = [
+    "SAFE_MARGIN",
     "SPACINGS_UM",
     "BadFiles",
     "BeamShiftClusters",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.exposures import SAFE_MARGIN
+
 REPORT = "exposures_report.html"
-SAFE_MARGIN = 10.0
-"""Below this another orientation may be the right one."""
 
 
 def calibration_sentence(calibration: Any) -> str:

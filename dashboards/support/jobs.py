@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -129,3 +130,19 @@ def start(work: Callable[[], Awaitable[Any]]) -> None:
 
 
 _running: set[asyncio.Task] = set()  # a task that nobody holds may be collected half way
+
+
+def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes ``progress`` and ``cancel``, and needs neither, for `Job.run`.
+
+    Parameters
+    ----------
+    function
+        Called without them.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, progress: Any, cancel: Any, **keywords: Any) -> Any:
+        return function(*args, **keywords)
+
+    return call

@@ -1,0 +1,87 @@
+"""What every instrument's page does alike: its job and log, its place in a cell, its settings in the address."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import panel as pn
+import param
+
+from dashboards.support.jobs import Job, quiet
+
+
+class Dashboard(pn.viewable.Viewer):
+    """An instrument as a page; it says nothing of what the instrument does.
+
+    An instrument has ``sidebar()``, ``main()``, ``code()``, ``command()``, ``outcome()`` and ``load_example()``.
+
+    Parameters
+    ----------
+    **params
+        Settings by name.
+    """
+
+    in_url: ClassVar[tuple[str, ...]] = ()
+    """Settings that stand in the page's address."""
+
+    report = param.Parameter(default=None, doc="The report written last.")
+    log = param.List(default=[], doc="What was done, newest last.")
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.job = Job()
+        self.job.param.watch(lambda event: self.note(event.new), "error")
+        self._panel: pn.viewable.Viewable | None = None
+
+    def note(self, words: str) -> None:
+        """Add a line to the log."""
+        if words:
+            self.log = [*self.log, words]
+
+    async def save_report(self, path: Path, write: Any, *args: Any, **keywords: Any) -> Path | None:
+        """Write a report in a thread, and say where it is.
+
+        Parameters
+        ----------
+        path
+            The file.
+        write
+            Called with the path, ``*args`` and ``**keywords``; returns the file written.
+
+        Returns
+        -------
+        Path or None
+            None when it was not written; the page says why.
+        """
+        work = functools.partial(quiet(write), path, *args, **keywords)
+        written = await self.job.run("Writing the report", work)
+        if written is not None:
+            self.report = written
+            self.job.words = f"{written} written."
+            self.note(self.job.words)
+        return written
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        """Return controls and pictures side by side, without the chrome of a page."""
+        if self._panel is None:
+            controls = pn.Column(*self.sidebar(), width=330)
+            self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
+        return self._panel
+
+    def sync_url(self) -> Self:
+        """Keep the settings in the page's address."""
+        if pn.state.location is not None:
+            pn.state.location.sync(self, {name: name for name in self.in_url}, on_error=self._take_one_by_one)
+        return self
+
+    def _take_one_by_one(self, values: dict[str, Any]) -> None:
+        """Take what is right in the page's address when not all of it is, and say what is wrong."""
+        for name, value in values.items():
+            if isinstance(self.param[name], param.String):
+                value = str(value)  # a folder called 2024 comes as a number
+            try:
+                setattr(self, name, value)
+            except ValueError as error:
+                self.job.error = f"The page's address has a wrong value: {error}"
