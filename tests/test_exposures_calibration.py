@@ -190,12 +190,106 @@ def test_it_can_be_stopped():
         calibrate_beam_shift(draw_exposures().session, cancel=stop)
 
 
+def test_it_can_be_stopped_while_it_fits():
+    stop = threading.Event()
+    with pytest.raises(Cancelled):
+        calibrate_beam_shift(draw_exposures().session, cancel=stop, hole_spacing_um=2.5,
+                             progress=lambda done, total, words: stop.set() if done >= 1 else None)  # fmt: skip
+
+
 def test_another_spacing_in_epu_is_said():
     drawn = draw_exposures(groups=9, seed=3)
     sessions = pd.DataFrame([{"session": "", "exposures": len(drawn.session), "unreadable": 0, "hole_spacing_um": 3.6,
                               "hole_size_um": 1.2, "clustering_mode": ""}])  # fmt: skip
     told = Session(folder=drawn.session.folder, table=drawn.session.table, sessions=sessions)
     assert "EPU was told a hole spacing of 3.60 um" in calibrate_beam_shift(told).warning
+
+
+# ---- what a facility may bring ---------------------------------------------------------------------------------
+
+
+def changed(drawn, *, bend=None, session="", keep=1.0):
+    """Return a drawn session with its places bent, under another session's name, or with a share of its holes."""
+    table = drawn.session.table.copy()
+    if bend is not None:
+        of_shift = np.linalg.inv(drawn.matrix) @ bend @ drawn.matrix
+        for names, matrix in ((["stage_x_um", "stage_y_um"], bend), (["beam_shift_x", "beam_shift_y"], of_shift)):
+            table[names] = table[names].to_numpy() @ np.transpose(matrix)
+    holes = table["foil_hole"].unique()
+    kept = np.random.default_rng(0).permutation(holes)[: round(keep * len(holes))]
+    return table[table["foil_hole"].isin(kept)].assign(session=session).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_holes_in_one_row_of_a_hexagonal_foil_are_right(seed):
+    drawn = draw_exposures(groups=2, stage_positions=14, grid_squares=3, lattice_angle_deg=20.0, seed=seed)
+    turn = np.radians(20.0)
+    along = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    hexagonal = along @ np.array([[1, 0.5], [0, np.sqrt(0.75)]]) @ along.T
+    found = calibrate_beam_shift(Session(drawn.session.folder, changed(drawn, bend=hexagonal)))
+    assert is_right(found, drawn)
+    assert found.hole_spacing_um == pytest.approx(2.5, rel=0.02)
+    assert (
+        assume_beam_shift(Session(drawn.session.folder, changed(drawn, bend=hexagonal)), drawn.matrix).residual_um < 0.1
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_stage_that_stops_on_the_lattice_is_not_sure(seed):
+    """Then many turns fit alike, and the right one must be among those compared."""
+    drawn = draw_exposures(groups=16, stage_positions=8, shots=1, hole_spacing_um=2.0, stage_noise_um=0.02, seed=seed)
+    found = calibrate_beam_shift(Session(drawn.session.folder, changed(drawn, keep=0.8)))
+    assert is_right(found, drawn) or found.margin < SAFE_MARGIN
+
+
+def test_holes_all_in_one_line_are_no_crash():
+    drawn = draw_exposures(groups=2, stage_positions=2, grid_squares=1, shots=2, seed=0)
+    found = calibrate_beam_shift(drawn.session)
+    assert "not certain" in found.warning
+    assert np.isfinite(found.lattice_um).all()
+
+
+@pytest.mark.parametrize(("spacing_um", "stage_noise_um"), [(8.0, 0.2), (0.7, 0.05)])
+def test_holes_far_apart_or_close_are_found_or_not_sure(spacing_um, stage_noise_um):
+    drawn = draw_exposures(groups=4, stage_positions=8, shots=1, hole_spacing_um=spacing_um, seed=0,
+                           stage_noise_um=stage_noise_um, hole_noise_um=0.02)  # fmt: skip
+    found = calibrate_beam_shift(drawn.session)
+    assert is_right(found, drawn) or found.warning
+    assert is_right(calibrate_beam_shift(drawn.session, hole_spacing_um=spacing_um), drawn)
+
+
+def test_the_spacing_of_another_foil_is_doubted():
+    drawn = draw_exposures(groups=21, stage_positions=8, hole_spacing_um=3.0, seed=3)
+    assert "3.00 um" in calibrate_beam_shift(drawn.session, hole_spacing_um=2.5).warning
+    assert calibrate_beam_shift(drawn.session, hole_spacing_um=3.0).warning == ""
+
+
+def several(*drawn):
+    tables = [changed(one, session=f"grid{number}") for number, one in enumerate(drawn)]
+    return Session(drawn[0].session.folder, pd.concat(tables, ignore_index=True))
+
+
+def test_grids_whose_films_lie_differently_are_calibrated_together():
+    drawn = [draw_exposures(groups=9, stage_positions=8, lattice_angle_deg=turn, seed=seed)
+             for seed, turn in enumerate((5.0, 37.0))]  # fmt: skip
+    session = several(*drawn)
+    found = calibrate_beam_shift(session)
+    assert is_right(found, drawn[0])
+    assert found.margin >= SAFE_MARGIN
+    assert found.warning == ""
+    assert found.residual_um < 0.06
+    assert found.groups == 18
+    holes = hole_terms(session.exposures).holes
+    assert found.holes[["session", "foil_hole"]].equals(holes[["session", "foil_hole"]])
+    assert assign_optics_groups(session, found).summary()["optics_groups"] == 18
+
+
+def test_sessions_of_two_microscopes_are_told_apart():
+    drawn = [draw_exposures(groups=9, stage_positions=8, k_um_per_unit=k, seed=seed)
+             for seed, k in enumerate((24.33, 20.0))]  # fmt: skip
+    said = calibrate_beam_shift(several(*drawn)).warning
+    assert "different calibrations" in said
+    assert "Read those alone" in said
 
 
 # ---- lattice -------------------------------------------------------------------------------------------------

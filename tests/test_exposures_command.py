@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,18 @@ def test_second_step_of_find_dupl_takes_its_line_and_doubts_one_k(session, capsy
     assert "with one k for both" in capsys.readouterr().err
 
 
+def test_a_folder_as_output_is_written_into(session, capsys):
+    Path("lists").mkdir()
+    assert main(["exposures", "duplicates", str(session), "--o", "lists/", "--montage"]) == 0
+    assert {"duplicates_badfiles_tiff.txt", "duplicates.png"} <= {path.name for path in Path("lists").iterdir()}
+    assert [path.name for path in Path().iterdir()] == ["lists"]
+
+
+def test_a_scalar_is_doubted_by_the_lattice(session, capsys):
+    assert main(["exposures", "duplicates", str(session), "--k", "24.33"]) == 0
+    assert "with one k for both" in capsys.readouterr().err
+
+
 def test_nothing_found_is_done(session, capsys):
     assert find_dupl(["--epudata", str(session), "--k", "24.33", "--rad", "0.0001"]) == 0
     assert lines_in("duplicates_badfiles_tiff.txt") == []
@@ -308,6 +321,19 @@ def test_wrong_use_is_a_sentence_and_2(options, words, session, capsys):
     said = capsys.readouterr()
     assert words in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_star_file_that_cannot_be_used_is_said_before_anything_is_written(session, capsys):
+    assert main(["exposures", "duplicates", str(session), "--star", "missing.star", "--o", "out/of"]) == 2
+    assert "missing.star" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_the_first_step_tells_when_the_lattice_is_not_certain(session, capsys, monkeypatch):
+    doubtful = replace(calibrate_beam_shift(read_epu_session(session)), warning="Not certain at all.", margin=1.0)
+    monkeypatch.setattr(exposures_command, "calibrate_beam_shift", lambda *_, **__: doubtful)
+    assert find_dupl(["--epudata", str(session), "--clusters", "5"]) == 0
+    assert "Not certain at all." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("act", ["calibrate", "duplicates", "groups", "watch", "report"])

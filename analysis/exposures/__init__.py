@@ -1,6 +1,12 @@
 """Exposures: which micrographs of an EPU session show a place that was exposed before."""
 
-from analysis.exposures._calibration import SAFE_MARGIN, SPACINGS_UM, Calibration, assume_beam_shift, calibrate_beam_shift
+from analysis.exposures._calibration import (
+    SAFE_MARGIN,
+    SPACINGS_UM,
+    Calibration,
+    assume_beam_shift,
+    calibrate_beam_shift,
+)
 from analysis.exposures._clusters import BeamShiftClusters, cluster_beam_shifts
 from analysis.exposures._duplicates import Duplicates, find_duplicates
 from analysis.exposures._epu import parse_exposure

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.exposures._fit import Holes, LatticeFit, filled, fit_lattice, sharpen
+from analysis.exposures._fit import Holes, LatticeFit, fit_lattice
 from analysis.exposures._lattice import HoleTerms, beam_shift_lattice, hole_terms
-from analysis.exposures._orientation import Orientation, find_positions, neighbouring, refine, search, symmetric
+from analysis.exposures._ranking import Rank, best_fit, distinct, possible_bases, search_ranked
 from analysis.exposures._session import Session
+from analysis.exposures._several import join_calibrations, say_differences, split_sessions
 from analysis.tasks import Progress
 
 SAFE_MARGIN = 10.0
 """Below this margin another orientation may be the right one."""
 SPACINGS_UM = {"R1.2/1.3": 2.5, "R2/1": 3.0, "R2/2": 4.0, "R2/4": 6.0}
 """Distance between neighbouring holes of common foils."""
-_ANY_SPACING_UM = (1.4, 6.5)
+_ANY_SPACING_UM = (1.4, 12.0)
 _SPACING_LEEWAY = 0.08
-_COLLISION_COST = 50.0
 _HINT_LEEWAY = 0.1
+_MANY_COLLISIONS = 1 / 3
 _RARE = 1 / 3
 """Cells with up to this share of the usual cell's holes are no group of their own."""
 
@@ -95,7 +96,7 @@ class Calibration:
     @property
     def hole_spacing_um(self) -> float:
         """Distance between neighbouring holes that the fit found; NaN without a lattice."""
-        return float(np.sqrt(abs(np.linalg.det(self.lattice_um))))
+        return float(np.hypot(*self.lattice_um).mean())
 
     def positions(self, exposures: pd.DataFrame) -> np.ndarray:
         """Return where exposures were taken.
@@ -142,15 +143,16 @@ def calibrate_beam_shift(
     The holes reached from one stage position show the lattice in beam shift; the stage positions lie on the
     same lattice in micrometres. Scale, turn and hand are searched for which both agree in every grid square,
     refined by least squares, and judged by how far stage positions are from the lattice, by holes that fall
-    into one cell, and by cells left empty.
+    into one cell, and by cells left empty. Several sessions in one folder have films of their own: each is
+    calibrated alone, the surest matrix is taken for all, and those that contradict it are named.
 
     Parameters
     ----------
     session
         Of any number of grid squares; in one of them two stage positions at least.
     hole_spacing_um
-        Distance between neighbouring holes, such as 2.5 for R1.2/1.3; spacings within 8 % are looked at. When
-        None, all from 1.4 to 6.5 um.
+        Distance between neighbouring holes, such as 2.5 for R1.2/1.3; spacings within 8 % are looked at, and it
+        is said when another one is much likelier. When None, all from 1.4 to 12 um.
     progress
         Called with steps done, steps, and words.
     cancel
@@ -170,37 +172,62 @@ def calibrate_beam_shift(
     """
     if hole_spacing_um is not None and not 0 < hole_spacing_um < np.inf:
         raise ValueError(f"hole_spacing_um must be a number above 0; got {hole_spacing_um}.")
-    tell = progress or (lambda done, total, words: None)
-    words = "calibrating the beam shift"
-    tell(0, 4, words)
+    parts = split_sessions(session)
+    found: dict[str, Calibration] = {}
+    refused: list[ValueError] = []
+    for number, part in enumerate(parts):
+
+        def tell(done: int, before: int = 4 * number) -> None:
+            if progress is not None:
+                progress(before + done, 4 * len(parts), "calibrating the beam shift")
+
+        try:
+            found[part.table["session"].iloc[0] if len(part) else ""] = _calibrate(part, hole_spacing_um, tell, cancel)
+        except ValueError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    best = max(found.values(), key=lambda one: one.margin)
+    if len(parts) == 1:
+        return best
+    sure = {name: one for name, one in found.items() if one.margin >= SAFE_MARGIN}
+    said = [best.warning, say_differences(list(sure), list(sure.values()), best)]
+    kept = ("method", "margin", "lattice_um", "table", "settings")
+    whole = assume_beam_shift(session, best.matrix)
+    return replace(whole, warning=" ".join(filter(None, said)), **{name: getattr(best, name) for name in kept})
+
+
+def _calibrate(
+    session: Session, hole_spacing_um: float | None, tell: Callable[[int], None], cancel: threading.Event | None
+) -> Calibration:
+    """Calibrate a session with one lattice."""
+    tell(0)
     terms = hole_terms(_usable(session))
     holes = _gather(terms)
     basis, assumed = beam_shift_lattice(holes.shifts, holes.position)
-    tell(1, 4, words)
-    positions = find_positions(holes.shifts, holes.stage_um, holes.position, holes.block, basis)
-    pairs = neighbouring(positions)
-    if not len(pairs):
-        raise ValueError(
-            "The lattice must be seen by the stage: two or more stage positions in one grid square; got one in "
-            f"each of {len(np.unique(holes.block))}. Type k, or the matrix, by hand."
-        )
-    low, high = _ANY_SPACING_UM
+    tell(1)
+    looked_at = _ANY_SPACING_UM
     if hole_spacing_um is not None:
-        low, high = hole_spacing_um * (1 - _SPACING_LEEWAY), hole_spacing_um * (1 + _SPACING_LEEWAY)
-    found = search(positions, (low, high), cancel=cancel)
-    tell(2, 4, words)
-    ranked = _rank(holes, basis, [refine(positions, way, pairs) for way in _with_symmetric(found, basis)])
-    tell(3, 4, words)
+        looked_at = hole_spacing_um * (1 - _SPACING_LEEWAY), hole_spacing_um * (1 + _SPACING_LEEWAY)
+    bases = possible_bases(basis, assumed)
+    ranked = search_ranked(holes, bases, looked_at, cancel)
+    tell(2)
+    # a spacing that is given may be that of another foil
+    elsewhere = search_ranked(holes, bases, _ANY_SPACING_UM, cancel)[0] if hole_spacing_um is not None else None
+    tell(3)
     best = ranked[0]
     rivals = [rank for rank in ranked[1:] if rank.way.differs(best.way)]
     margin = best.score - max((rival.score for rival in rivals), default=-np.inf)
     fit = fit_lattice(holes, best.fit.matrix, best.fit.lattice_um)
-    table = pd.DataFrame([rank.row() for rank in (best, *_distinct(rivals))])
+    table = pd.DataFrame([rank.row() for rank in (best, *distinct(rivals))])
     settings = {"hole_spacing_um": hole_spacing_um}
-    made = _assemble(terms, holes, fit, basis, "lattice", margin, table, settings)
-    warning = _warning(made, rivals[:1], assumed, session.hole_spacing_um if hole_spacing_um is None else None)
-    tell(4, 4, words)
-    return _replace_warning(made, warning)
+    made = _assemble(terms, holes, fit, best.basis, "lattice", margin, table, settings)
+    hint_um = session.hole_spacing_um if hole_spacing_um is None else None
+    warning = _warning(made, rivals[:1], assumed, looked_at, hint_um)
+    if elsewhere is not None and elsewhere.score > best.score + SAFE_MARGIN:
+        warning = f"{_say_elsewhere(elsewhere, hole_spacing_um)} {warning}".strip()
+    tell(4)
+    return replace(made, warning=warning)
 
 
 def assume_beam_shift(session: Session, matrix: float | Sequence[Sequence[float]]) -> Calibration:
@@ -229,14 +256,19 @@ def assume_beam_shift(session: Session, matrix: float | Sequence[Sequence[float]
         raise ValueError(f"matrix must be a number or 2 x 2 numbers that are not all in one line; got {matrix!r}.")
     method = "scalar" if given.ndim == 0 else "matrix"
     settings = {"matrix": given.tolist()}
+    made = [_assume(part, full, method, settings) for part in split_sessions(session)]
+    return made[0] if len(made) == 1 else join_calibrations(session, made)
+
+
+def _assume(session: Session, full: np.ndarray, method: str, settings: dict[str, Any]) -> Calibration:
     terms = hole_terms(_usable(session))
     holes = _gather(terms)
     try:
-        basis, _ = beam_shift_lattice(holes.shifts, holes.position)
+        bases = possible_bases(*beam_shift_lattice(holes.shifts, holes.position))
     except ValueError as error:
         return _without_lattice(terms, full, method, settings, str(error))
-    fit = _best_fit(holes, full, basis)
-    return _assemble(terms, holes, fit, basis, method, np.nan, _no_candidates(), settings)
+    fit = min((best_fit(holes, full, basis) for basis in bases), key=lambda fit: fit.residual_um)
+    return _assemble(terms, holes, fit, bases[0], method, np.nan, _no_candidates(), settings)
 
 
 def _usable(session: Session) -> pd.DataFrame:
@@ -256,66 +288,6 @@ def _gather(terms: HoleTerms) -> Holes:
         table["block"].to_numpy(),
         number,
     )
-
-
-def _with_symmetric(found: Sequence[Orientation], basis: np.ndarray) -> list[Orientation]:
-    """The ways found, and those that the lattice's symmetry makes hard to tell from the best of them."""
-    ways = list(found)
-    for way in found[:4]:
-        ways += symmetric(way, basis)
-    return ways
-
-
-@dataclass(frozen=True)
-class _Rank:
-    way: Orientation
-    fit: LatticeFit
-    filled: float
-    score: float
-
-    def row(self) -> dict[str, Any]:
-        k, angle = abs(self.way.factor), float(np.degrees(np.angle(self.way.factor)))
-        return {
-            "k_um_per_unit": k,
-            "angle_deg": angle,
-            "mirrored": self.way.mirrored,
-            "residual_um": self.fit.residual_um,
-            "collisions": self.fit.collisions,
-            "filled": self.filled,
-            "score": self.score,
-        }
-
-
-def _rank(holes: Holes, basis: np.ndarray, ways: Sequence[Orientation]) -> list[_Rank]:
-    """Fit the lattice for each way, and put the likeliest first."""
-    positions = len(np.unique(np.stack([holes.position, holes.block]), axis=1).T)
-    ranked = []
-    for start in ways:
-        rough = fit_lattice(holes, start.matrix, start.matrix @ basis)
-        way = sharpen(holes, rough, start, basis)
-        fit = fit_lattice(holes, way.matrix, rough.lattice_um)
-        share = filled(holes, fit.cells)
-        score = fit.likelihood - _COLLISION_COST * fit.collisions / len(holes.hole) + positions * np.log(share)
-        ranked.append(_Rank(way, fit, share, float(score)))
-    return sorted(ranked, key=lambda rank: -rank.score)
-
-
-def _distinct(ranked: Sequence[_Rank], most: int = 12) -> list[_Rank]:
-    kept: list[_Rank] = []
-    for rank in ranked:
-        if all(rank.way.differs(other.way) for other in kept):
-            kept.append(rank)
-    return kept[:most]
-
-
-def _best_fit(holes: Holes, matrix: np.ndarray, basis: np.ndarray) -> LatticeFit:
-    """Fit a lattice to holes placed by any matrix, however wrong: from the matrix's own, and from turned ones."""
-    starts = [matrix @ basis]
-    for degrees in range(5, 90, 5):
-        turn = np.radians(degrees)
-        starts.append(np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ starts[0])
-    fits = [fit_lattice(holes, matrix, start) for start in starts]
-    return min(fits, key=lambda fit: fit.residual_um)
 
 
 def _no_candidates() -> pd.DataFrame:
@@ -406,7 +378,21 @@ def _without_lattice(
     return Calibration(matrix, method, np.nan, 0, 1, np.nan, nothing, rows, areas, _no_candidates(), why, settings)
 
 
-def _warning(made: Calibration, rivals: Sequence[_Rank], assumed: bool, hint_um: float | None) -> str:
+def _say_elsewhere(rank: Rank, given_um: float | None) -> str:
+    found_um = np.hypot(*rank.fit.lattice_um).mean()
+    return (
+        f"The hole spacing given, {given_um:g} um, does not seem to be that of the foil: {found_um:.2f} um, with k "
+        f"{abs(rank.way.factor):.2f}, is much likelier. Leave the spacing out to take it."
+    )
+
+
+def _warning(
+    made: Calibration,
+    rivals: Sequence[Rank],
+    assumed: bool,
+    looked_at_um: tuple[float, float],
+    hint_um: float | None,
+) -> str:
     """Say what speaks against a calibration."""
     said = []
     if made.margin < SAFE_MARGIN and rivals:
@@ -418,14 +404,23 @@ def _warning(made: Calibration, rivals: Sequence[_Rank], assumed: bool, hint_um:
             "More stage positions, or the hole spacing, would tell."
         )
     if assumed:
-        said.append("Holes were seen in one direction of the beam shift only; a square lattice was assumed.")
+        said.append(
+            "Holes were seen in one direction of the beam shift only; a square or hexagonal lattice was assumed."
+        )
+    low, high = looked_at_um
+    if not 0.98 * low < made.hole_spacing_um < 1.02 * high:
+        said.append(
+            f"The lattice found has a hole spacing of {made.hole_spacing_um:.2f} um, and {low:.2f} to {high:.2f} um "
+            "were looked at: if it is right, give that spacing."
+        )
+    if made.collisions > _MANY_COLLISIONS * len(made.holes):
+        said.append(
+            f"{made.collisions} of {len(made.holes)} holes share a lattice cell with another hole: unless so many were "
+            "exposed again, they are closer together than that, and the hole spacing must be given."
+        )
     if hint_um is not None and abs(made.hole_spacing_um / hint_um - 1) > _HINT_LEEWAY:
         said.append(
             f"EPU was told a hole spacing of {hint_um:.2f} um, and the lattice found has {made.hole_spacing_um:.2f} "
             "um: if EPU was told right, give that spacing."
         )
     return " ".join(said)
-
-
-def _replace_warning(made: Calibration, warning: str) -> Calibration:
-    return Calibration(**{**made.__dict__, "warning": warning})

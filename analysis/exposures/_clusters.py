@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
-from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_score
 
 from analysis.exposures._calibration import count_groups
 from analysis.exposures._lattice import beam_shift_lattice, hole_terms
@@ -145,6 +143,8 @@ def cluster_beam_shifts(
     count = clusters if clusters is not None else _find_count(session, shifts, different, seed)
     if not count:
         raise ValueError(f"The session must have exposures that can be read; got none in {session.folder}.")
+    from sklearn.cluster import KMeans  # takes longer to import than all else together
+
     fitted = KMeans(count, n_init=n_init, max_iter=max_iter, random_state=seed).fit(shifts)
     order = np.lexsort(np.round(fitted.cluster_centers_, 4).T[::-1])
     centres = fitted.cluster_centers_[order]
@@ -212,6 +212,9 @@ def _find_count(session: Session, shifts: np.ndarray, different: int, seed: int)
         basis, _ = beam_shift_lattice(terms, holes["position"].to_numpy())
         return len(count_groups(terms, basis)[1])
     except ValueError:
+        from sklearn.cluster import KMeans
+        from sklearn.metrics import silhouette_score
+
         some = shifts[np.random.default_rng(seed).permutation(len(shifts))[:_SAMPLE]]
         most = min(_MOST_CLUSTERS, different, len(some) - 1)
         scores = {k: silhouette_score(some, KMeans(k, n_init=3, random_state=seed).fit_predict(some))

@@ -94,11 +94,14 @@ def fit_lattice(holes: Holes, matrix: np.ndarray, lattice_um: np.ndarray) -> Lat
         before, cells = cells, _cells(places, lattices, part, holes.block)
         if before is not None and np.array_equal(before, cells):
             break
-        lattices = _slopes(*(_less_block_mean(v, holes.block) for v in (cells.astype(float), places)), part)
+        whole = cells.astype(float)
+        # what holes in one row do not show stays as it was
+        beside = places - whole @ lattice_um.T
+        lattices = lattice_um + _slopes(*(_less_block_mean(v, holes.block) for v in (whole, beside)), part)
     return _left_over(holes, places, cells, lattices, part, matrix)
 
 
-def sharpen(holes: Holes, fit: LatticeFit, orientation: Orientation, basis: np.ndarray) -> Orientation:
+def sharpen(holes: Holes, fit: LatticeFit, orientation: Orientation) -> Orientation:
     """Add to a calibration what the beam shift tells where it makes up for the stage.
 
     The stage stops beside the lattice, and the beam shift makes up for it hole by hole: the slope of one over
@@ -113,8 +116,6 @@ def sharpen(holes: Holes, fit: LatticeFit, orientation: Orientation, basis: np.n
         On the right lattice.
     orientation
         From the lattices seen by beam shift and by stage.
-    basis
-        (2, 2) of the lattice in beam shift.
 
     Returns
     -------

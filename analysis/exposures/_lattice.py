@@ -165,6 +165,12 @@ def beam_shift_lattice(shifts: np.ndarray, position: np.ndarray) -> tuple[np.nda
     return refine_basis(basis, differences), False
 
 
+def hexagonal(square: np.ndarray) -> np.ndarray:
+    """(2, 2) basis of the hexagonal lattice that shares the first vector with a square one; columns are the vectors."""
+    first, across = square.T
+    return np.column_stack([first, first / 2 + np.sqrt(0.75) * across])
+
+
 def _differences(shifts: np.ndarray, position: np.ndarray) -> np.ndarray:
     """All differences of two holes of one stage position, each with both signs."""
     order = np.argsort(position, kind="stable")

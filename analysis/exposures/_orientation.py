@@ -18,6 +18,10 @@ _MOST_PAIRS = 240
 _NEIGHBOURS = 12
 _PHASE_STEP = 0.2
 """Step of the search in cells of the lattice, at the distance of the pairs looked at."""
+_MOST_ROUGH = 240
+"""Peaks of the search that are refined before they are compared: the steps hide which one is the highest."""
+_ASTRAY = 0.03
+"""Share by which a refined scale may lie outside the range that is searched."""
 _CHUNK = 500_000
 
 
@@ -138,21 +142,35 @@ def search(
     if not len(pairs):
         return []
     near = pairs[: _MOST_PAIRS * 4][:: max(1, min(len(pairs), 4 * _MOST_PAIRS) // _MOST_PAIRS)]
-    ways, coherence, steps = _scan(positions, *_differences(positions, near), spacing_um, cancel)
-    found: list[Orientation] = []
+    moved, turned = _differences(positions, near)
+    ways, coherence, steps = _scan(positions, moved, turned, spacing_um, cancel)
+    rough: list[Orientation] = []
     # neighbours on the grid belong to one peak, so many are looked at for every one kept
     for index in np.argsort(coherence)[::-1][: 60 * most]:
-        rough = Orientation(complex(ways[index]), bool(index >= len(ways) // 2))
-        if all(rough.differs(other, 2.5 * steps[index]) for other in found):
-            found.append(rough)
-        if len(found) >= most:
+        peak = Orientation(complex(ways[index]), bool(index >= len(ways) // 2))
+        if all(peak.differs(other, 2.5 * steps[index]) for other in rough):
+            rough.append(peak)
+        if len(rough) >= _MOST_ROUGH:
             break
     refined: list[Orientation] = []
-    for rough in found:
-        better = refine(positions, rough, pairs)
+    for better in _most_coherent(positions, [refine(positions, peak, near) for peak in rough], moved, turned):
         if all(better.differs(other) for other in refined):
             refined.append(better)
-    return refined
+        if len(refined) >= most:
+            break
+    length = np.hypot(*positions.basis).mean()
+    # refining may lead away from what was asked for
+    low, high = (1 - _ASTRAY) * spacing_um[0], (1 + _ASTRAY) * spacing_um[1]
+    final = [refine(positions, way, pairs) for way in refined]
+    return [way for way in final if low <= abs(way.factor) * length <= high] or final
+
+
+def _most_coherent(
+    positions: Positions, ways: list[Orientation], moved: np.ndarray, turned: np.ndarray
+) -> list[Orientation]:
+    inverse = np.linalg.inv(positions.basis).astype(np.float32)
+    coherence = [_coherence(moved, turned, inverse, np.array([w.factor]), w.mirrored, None)[0] for w in ways]
+    return [ways[i] for i in np.argsort(coherence, kind="stable")[::-1]]
 
 
 def _differences(positions: Positions, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,7 +186,7 @@ def _scan(
     cancel: threading.Event | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Try every scale and turn of both hands on pairs; return the ways (mirrored ones last), coherence, and steps."""
-    length = np.sqrt(abs(np.linalg.det(positions.basis)))
+    length = np.hypot(*positions.basis).mean()
     reach = np.quantile(np.abs(moved), 0.8)
     scale, last = spacing_um[0] / length, spacing_um[1] / length
     ways, steps = [], []

@@ -244,7 +244,7 @@ def _warn(table: pd.DataFrame) -> list[str]:
     copies = table["name"][table["name"].duplicated()].unique()
     if len(copies):
         said.append(
-            f"{len(copies)} names occur more than once, such as {copies[0]}: copies of a file count as exposures "
-            "of the same place. Take the copies out of the folder."
+            f"{len(copies)} names occur more than once, such as {copies[0]}. Copies within a session are left out "
+            "of the search for duplicates; take them out of the folder."
         )
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from analysis.exposures import (
     write_tables,
 )
 from analysis.tables import write_table
+from analysis.tasks import Cancelled
 from dashboards.support.acts import Outcome, Run, act
 from dashboards.support.exposures_words import REPORT, duplicates_sentence
 from dashboards.support.options import comma_separated, options_for, settings_of_file
@@ -152,7 +154,8 @@ def spacing_known(session: Session, hole_spacing_um: float | None) -> float | No
 
 
 def with_ending(root: Path, ending: str) -> Path:
-    """Return the name of a file that starts like the others of a run."""
+    """Return the name of a file that starts like the others of a run; in a folder they start as by default."""
+    root = root / OUT if os.path.isdir(root) else root
     return root.with_name(root.name + ending)
 
 
@@ -240,17 +243,21 @@ def _duplicates(
         images = find_images(session)
         found = find_duplicates(session, calibration, images=images, **how_to_find)
         measured = measure_predose(session, calibration) if predose else None
+        run.check()
+        # a STAR file that cannot be used is said before anything is written
+        cleaned = clean_star(star, found, with_ending(o, "_cleaned.star")) if star is not None else None
         files, said = write_lists(found, session, o, rawdata=rawdata, predose=measured)
         summary = {**found.summary(), "calibration": calibration.summary()}
         if measured is not None:
             summary["predose"] = measured.summary()
         if montage or rescale:
+            run.check()
             said += draw_montage(found, images, o, files, halved=rescale)
-        if star is not None:
-            cleaned = clean_star(star, found, with_ending(o, "_cleaned.star"))
+        if cleaned is not None:
             summary["star"] = cleaned.summary()
             files.append(cleaned.path)
-        said = [*session.warnings, *summary.pop("warnings"), *said]
+        doubts = _doubt(session, calibration) if calibration.method == "scalar" and not watch else []
+        said = [*session.warnings, *summary.pop("warnings"), *said, *doubts]
         return calibration, found, Outcome(summary, files, session.problems, found.squares, said)
 
     if watch:
@@ -276,6 +283,7 @@ def write_lists(
     found: Duplicates, session: Session, root: Path, *, rawdata: Path | None = None, predose: Any = None
 ) -> tuple[list[Path], list[str]]:
     """Write the lists of bad files and the tables; return the files, and what was not found."""
+    root = with_ending(root, "")
     lists = write_bad_files(found, root, folder=session.folder, rawdata=rawdata)
     files = [
         *lists.files,
@@ -335,6 +343,8 @@ def watch_for_duplicates(
         now = session.summary()["foil_holes"]
         try:
             calibration, found, outcome = look(session, calibration if now < 1.2 * holes else None)
+        except Cancelled:
+            break
         except ValueError as error:
             # too few exposures so far, most often
             print(f"{len(session.exposures)} exposures: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
@@ -511,6 +521,7 @@ def _first_step(session: Session, root: Path, **how: Any) -> Outcome:
             f"{', mirrored' if fitted.mirrored else ''}, with {fitted.groups} groups: `graticule exposures duplicates` "
             "uses it without a further step."
         )
+        warnings += filter(None, [fitted.warning])
     except ValueError as error:
         warnings.append(str(error))
     summary = found.summary()
