@@ -18,7 +18,9 @@ _STRAY_AGE_S = 24 * 3600
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str], mode: str = "wb", **open_options: Any) -> Iterator[IO[Any]]:
+def whole_file(
+    path: str | os.PathLike[str], mode: str = "wb", *, durable: bool = True, **open_options: Any
+) -> Iterator[IO[Any]]:
     """Open a file that appears under its name only when it was written to the end.
 
     The bytes go to a temporary file in the same folder, are forced to the disk, and the name is then
@@ -30,6 +32,9 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb", **open_options: A
         The file's final name. Its folder is made when it is missing.
     mode
         ``"wb"`` or ``"w"``.
+    durable
+        Whether to wait until the bytes are on the disk. Without, a power failure may leave the file empty; for many
+        small files that can be made again.
     **open_options
         Passed to `open`, for instance ``encoding`` and ``newline``.
 
@@ -51,7 +56,8 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb", **open_options: A
         with open(temporary, mode, **open_options) as handle:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
+            if durable:
+                os.fsync(handle.fileno())
         if final.exists():
             temporary.chmod(stat.S_IMODE(final.stat().st_mode))
         os.replace(temporary, final)
@@ -59,6 +65,37 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb", **open_options: A
         if error.errno is None or (error.filename and Path(error.filename) not in (temporary, final)):
             raise
         raise OSError(error.errno, f"{error.strerror} while writing", str(final)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path to be written by somebody else, and move what is there to its name when all went well.
+
+    Parameters
+    ----------
+    path
+        The file's final name. Its folder is made when it is missing.
+
+    Yields
+    ------
+    Path
+        A temporary file in the same folder; it need not be there yet.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written or moved; the temporary file is removed.
+    """
+    final = Path(os.path.realpath(path))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
 

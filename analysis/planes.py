@@ -138,6 +138,12 @@ class Plane:
         """Read the whole plane."""
         return self.rows(0, self.info.rows)
 
+    def __getitem__(self, window: slice | tuple[slice, ...]) -> np.ndarray:
+        """Return a window: rows, or rows and columns."""
+        rows, *others = window if isinstance(window, tuple) else (window,)
+        start, stop, step = rows.indices(self.info.rows)
+        return self.rows(start, max(start, stop))[(slice(None, None, step), *others)]
+
     def __enter__(self) -> Plane:
         """Return itself."""
         return self

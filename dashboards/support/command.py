@@ -33,6 +33,7 @@ app = App(
 app.command(App(name="info", default_command=info, config=settings_of_file, help=info.__doc__))
 for _name, _module, _help in (
     ("flatfield", "flatfield_command", "Which slides share one illumination pattern, and what is it?"),
+    ("tiles", "tiles_command", "How do I cut calibrated, normalised training patches, and put them back?"),
     ("exposures", "exposures_command", "Which cryo-EM micrographs were shot twice in one place?"),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),

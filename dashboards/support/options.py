@@ -116,7 +116,12 @@ def _annotated(hint: Any, names: tuple[str, ...], help_text: str) -> Any:
     if any(typing.get_origin(part) in (tuple, list, Sequence, Iterable) for part in parts):
         item = _item(parts)
         parameter = Parameter(
-            name=names, help=help_text, converter=comma_separated(item, _size(parts)), n_tokens=1, metavar="A,B"
+            name=names,
+            help=help_text,
+            converter=comma_separated(item, _size(parts)),
+            n_tokens=1,
+            metavar="A,B",
+            negative=(),
         )
         return Annotated[Any, parameter]
     negative: tuple[str, ...] | None = None if parts == [bool] else ()
