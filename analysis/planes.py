@@ -274,10 +274,17 @@ def _tiff_reader(
     lengths = dict(zip(series.axes, series.shape, strict=True))
     shape = tuple(lengths[axis] for axis in inner)
     if series.dataoffset is not None and inner in ("YX", "YXS"):
-        offset = series.dataoffset + index * math.prod(shape) * np.dtype(series.dtype).itemsize
         stored = np.dtype(series.dtype).newbyteorder(series.pages[0].parent.byteorder)
-        mapped = np.memmap(path, stored, "r", offset, shape)
-        return lambda start, stop: _chosen(mapped[start:stop], samples, info)
+        row_bytes = math.prod(shape[1:]) * stored.itemsize
+        first, handle = series.dataoffset + index * shape[0] * row_bytes, series.pages[0].parent.filehandle
+
+        def read(start: int, stop: int) -> np.ndarray:
+            # not mapped to memory: pages of a map count as the process's own until the system wants them back
+            handle.seek(first + start * row_bytes)
+            data = np.frombuffer(handle.read((stop - start) * row_bytes), stored)
+            return _chosen(data.reshape(stop - start, *shape[1:]), samples, info)
+
+        return read
     # several pages may lie one behind the other under the first page only
     page = series.pages[index] if len(series.pages) > index else None
     if page is None:

@@ -21,6 +21,7 @@ from PIL import Image as PillowImage
 from analysis.pixel_size import read_pixel_size
 from analysis.tasks import Cancelled
 from analysis.tiles import (
+    _calibration,
     cut_labels,
     export_tiles,
     find_images,
@@ -94,6 +95,17 @@ def test_calibrated_tiles_are_those_of_the_resampled_image(source, tmp_path):
     tile = tifffile.imread(tmp_path / "out" / "im2_005.tif")
     assert tile.dtype == np.uint16
     assert np.array_equal(tile, np.clip(np.rint(whole[y0:y1, x0:x1]), 0, 65535))
+
+
+@pytest.mark.parametrize("normalisation", ["none", "global"])
+def test_large_images_on_the_disk_make_the_same_tiles(normalisation, source, tmp_path, monkeypatch):
+    how = {**SMALL, "target_pixel_size_um": 0.3, "normalisation": normalisation, "percentiles": (1, 99)}
+    export_tiles(source, tmp_path / "memory", **how)
+    monkeypatch.setattr(_calibration, "_IN_MEMORY_BYTES", 1000)
+    export_tiles(source, tmp_path / "disk", **how)
+    in_memory, on_disk = ({path.name: path.read_bytes() for path in (tmp_path / folder).glob("*.tif")}
+                          for folder in ("memory", "disk"))  # fmt: skip
+    assert in_memory == on_disk
 
 
 def test_images_with_unlike_pixels_keep_their_aspect(tmp_path):

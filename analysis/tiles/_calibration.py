@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
@@ -86,27 +86,38 @@ def calibrated(
     Yields
     ------
     Pixels
-        The plane itself for a factor of 1; else an array of float32 in memory or, when it is large, in a temporary
-        file.
+        The plane itself for a factor of 1; else an array in memory or, when it is large, in a temporary file.
     """
     if factor == (1.0, 1.0):
         yield plane
         return
     shape = (*calibrated_shape(plane.info, factor), *plane.shape[2:])
     bands = resample_bands(plane, factor, anti_aliasing=anti_aliasing, order=order)
-    if math.prod(shape) * 4 <= _IN_MEMORY_BYTES:
-        yield _filled(np.empty(shape, np.float32), bands)
+    if math.prod(shape) * 8 <= _IN_MEMORY_BYTES:
+        yield np.concatenate(list(bands))
         return
     with tempfile.TemporaryFile(prefix="graticule-") as handle:
-        yield _filled(np.memmap(handle, np.float32, "w+", shape=shape), bands)
+        dtype = None
+        for band in bands:
+            dtype = band.dtype
+            handle.write(np.ascontiguousarray(band).data)
+        handle.flush()
+        yield _OnDisk(handle, shape, np.dtype(dtype))
 
 
-def _filled(pixels: Any, bands: Iterator[np.ndarray]) -> Any:
-    row = 0
-    for band in bands:
-        pixels[row : row + len(band)] = band
-        row += len(band)
-    return pixels
+class _OnDisk:
+    """An array in a file of which rows are read, not mapped: pages of a map count as the process's own memory."""
+
+    def __init__(self, handle: BinaryIO, shape: tuple[int, ...], dtype: np.dtype):
+        self.shape, self.dtype, self._handle = shape, dtype, handle
+
+    def __getitem__(self, window: slice | tuple[slice, ...]) -> np.ndarray:
+        rows, *others = window if isinstance(window, tuple) else (window,)
+        start, stop, step = rows.indices(self.shape[0])
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._handle.seek(start * row_bytes)
+        data = np.frombuffer(self._handle.read(max(stop - start, 0) * row_bytes), self.dtype)
+        return data.reshape(-1, *self.shape[1:])[(slice(None, None, step), *others)]
 
 
 def bands_of(pixels: Pixels, height: int) -> Iterator[np.ndarray]:
