@@ -516,6 +516,7 @@ def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
         assert summary["test"]["spread_after_percent"] < summary["test"]["spread_before_percent"] / 4
         assert told["exposures"]["calibration"]["k_um_per_unit"] == pytest.approx(24.33, rel=0.005)
         assert told["exposures"]["duplicates"]["bad"] == bad_of_the_example()
+        assert told["tiles"]["merged"]["problems"] == 0
         for folder in ("results", "data"):
             (here / "demo" / "flatfield" / folder / "mine.txt").write_text("keep me", encoding="utf-8")
     assert summary["comparison"]["new_pairs"] == 0
@@ -615,10 +616,12 @@ def test_folders_reach_the_pages_through_the_environment(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(serving, "_serve", lambda *args: _nothing())
     monkeypatch.chdir(tmp_path)
-    line = ["serve", "--roots", "a", "b", "--workingdir", "work", "--epudata", "session", "--port", "0"]
+    line = ["serve", "--roots", "a", "b", "--workingdir", "work", "--images", "cells", "--epudata", "session",
+            "--port", "0"]  # fmt: skip
     assert main(line) == 0
     assert os.environ["GRATICULE_ROOTS"].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert os.environ["GRATICULE_WORKING_DIR"] == str(tmp_path / "work")
+    assert os.environ["GRATICULE_IMAGES"] == str(tmp_path / "cells")
     assert os.environ["GRATICULE_EPU"] == str(tmp_path / "session")
 
 
@@ -646,6 +649,8 @@ def command_lines():
         lines.append(f"| `graticule {name}` | {app[name].help} |")
     for name in ("compare", "groups", "register", "model", "test", "apply", "meanimage", "report"):
         lines.append(f"| `graticule flatfield {name}` | {app['flatfield'][name].help} |")
+    for name in ("info", "export", "merge", "remove"):
+        lines.append(f"| `graticule tiles {name}` | {app['tiles'][name].help} |")
     for name in ("calibrate", "duplicates", "watch", "groups", "report", "find_dupl"):
         lines.append(f"| `graticule exposures {name}` | {app['exposures'][name].help} |")
     return lines

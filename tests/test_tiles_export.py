@@ -463,6 +463,28 @@ def test_bad_images_are_rows_and_the_others_are_cut(source, tmp_path):
     assert len(set(done.table["tile"])) == len(done.table) == len(tiles_of(tmp_path / "out"))
 
 
+def test_an_image_that_breaks_half_way_leaves_no_tiles(source, tmp_path):
+    tifffile.imwrite(source / "im1.tif", noise(400, 200), compression="zlib", rowsperstrip=64)
+    with tifffile.TiffFile(source / "im1.tif") as tiff:
+        place = tiff.pages.first.dataoffsets[5]
+    data = bytearray((source / "im1.tif").read_bytes())
+    data[place : place + 40] = bytes(40)
+    (source / "im1.tif").write_bytes(data)
+    done = export_tiles(source, tmp_path / "out", **SMALL)
+    assert "im1.tif must be a whole image" in done.problems["error"].iloc[0]
+    assert sorted(tiles_of(tmp_path / "out")) == sorted(done.table["tile"])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float16", "int8", "uint64"])
+def test_other_number_types_are_cut_and_merged(dtype, tmp_path):
+    (tmp_path / "source").mkdir()
+    pixels = (noise(97, 130, top=120) % 2 if dtype == "bool" else noise(97, 130, top=120)).astype(dtype)
+    tifffile.imwrite(tmp_path / "source" / "a.tif", pixels)
+    assert export_tiles(tmp_path / "source", tmp_path / "out", **SMALL).problems.empty
+    assert merge_images(tmp_path / "out", tmp_path / "merged").problems.empty
+    assert np.array_equal(image(tmp_path / "merged", "a"), pixels)
+
+
 def test_unknown_pixel_size_is_a_problem_with_the_cure(tmp_path):
     (tmp_path / "source").mkdir()
     tifffile.imwrite(tmp_path / "source" / "a.tif", noise(97, 130))

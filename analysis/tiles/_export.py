@@ -7,23 +7,21 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from analysis.files import fingerprint, whole_file
-from analysis.planes import Plane, PlaneInfo, open_plane
+from analysis.files import fingerprint
+from analysis.planes import Plane, open_plane
 from analysis.provenance import versions
 from analysis.tasks import Cancelled, Progress, map_tasks
-from analysis.tiles._annotations import cut_labels, format_labels, read_labels
-from analysis.tiles._calibration import bands_of, calibrated, calibrated_shape, find_factor, sides_um
 from analysis.tiles._choices import check_choice
-from analysis.tiles._cutting import Padding, Pixels, cut_bands
+from analysis.tiles._cutting import Padding
 from analysis.tiles._histogram import Range, find_range
-from analysis.tiles._layout import Edges, Layout, make_layout
+from analysis.tiles._image import Job, cut_image, plain
+from analysis.tiles._layout import Edges, make_layout
 from analysis.tiles._manifest import (
     COLUMNS,
     MANIFEST,
@@ -33,10 +31,8 @@ from analysis.tiles._manifest import (
     write_manifest,
     write_manifest_table,
 )
-from analysis.tiles._normalisation import convert_pixels, normalise
 from analysis.tiles._sources import Sources, find_images
 from analysis.tiles._split import split_images
-from analysis.tiles._writing import write_tile
 
 Normalisation = Literal["none", "local", "global", "dataset"]
 NORMALISATIONS = ("none", "local", "global", "dataset")
@@ -218,10 +214,10 @@ def export_tiles(
     keeper = _Keeper(
         folder, how, before, {str(info.path): name for info, name in zip(found.infos, found.names, strict=True)}
     )
-    todo = [_Job(info, name, splits[name], how, dataset) for info, name in zip(found.infos, found.names, strict=True)]
+    todo = [Job(info, name, splits[name], how, dataset) for info, name in zip(found.infos, found.names, strict=True)]
     todo, done = keeper.sort_out(todo)
     problems = [tuple(row) for row in found.problems.itertuples(index=False)]
-    work = functools.partial(_cut_image, folder=folder, cancel=cancel)
+    work = functools.partial(cut_image, folder=folder, cancel=cancel)
     try:
         for job, cut, error in map_tasks(
             work, todo, workers=workers, progress=progress, cancel=cancel, words="cutting"
@@ -276,7 +272,7 @@ def _earlier(folder: Path, how: dict[str, Any], replace: bool) -> tuple[Cut, ...
     if not os.path.exists(folder / MANIFEST):
         return ()
     cuts = read_manifest(folder)
-    other = [name for name in how if cuts and cuts[0].how.get(name) != _plain(how[name])]
+    other = [name for name in how if cuts and cuts[0].how.get(name) != plain(how[name])]
     if not other:
         return cuts
     if not replace:
@@ -286,10 +282,6 @@ def _earlier(folder: Path, how: dict[str, Any], replace: bool) -> tuple[Cut, ...
         )
     remove_files(folder, [file for cut in cuts for file in cut.files()])
     return ()
-
-
-def _plain(value: Any) -> Any:
-    return tuple(_plain(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _dataset_range(found: Sources, how: Mapping[str, Any], cancel: threading.Event | None) -> Range:
@@ -311,176 +303,6 @@ class _EachPlane:
                 yield plane
 
 
-# ------------------------------------------------------------------------------------------------ one image
-
-
-@dataclass(frozen=True)
-class _Job:
-    info: PlaneInfo
-    name: str
-    split: str
-    how: Mapping[str, Any]
-    dataset: Range | None
-
-
-def _cut_image(job: _Job, *, folder: Path, cancel: threading.Event | None) -> Cut:
-    how, info = job.how, job.info
-    factor = find_factor(info, pixel_size_um=how["pixel_size_um"], target_pixel_size_um=how["target_pixel_size_um"])
-    shape = calibrated_shape(info, factor)
-    layout = _layout(info, shape, how)
-    mark = fingerprint(info.path)
-    channel, plane = (number + 1 for number in info.index(how["channel"], how["plane"]))
-    sides = sides_um(info, how["pixel_size_um"])
-    dtype = _tile_type(info, factor, how)
-    check_choice(None, dtype, how["format"], channels=info.colours)
-    companions = _Companions(job, folder, layout, factor)
-    cut = Cut(
-        job.name, str(info.path), mark, channel, plane, (info.rows, info.columns), shape, factor,
-        tuple(side / by for side, by in zip(sides, factor, strict=True)) if sides is not None else None,
-        layout.tile_size, layout.overlap, layout.edges, how["padding"], None, None,
-        tuple(how["bounds"]) if how["normalisation"] != "none" else None, dtype, how["format"],
-        companions.place("images"), job.split, how={name: _plain(value) for name, value in how.items()},
-    )  # fmt: skip
-    with open_plane(info.path, channel=channel, plane=plane) as opened:
-        with calibrated(opened, factor, anti_aliasing=how["anti_aliasing"]) as pixels:
-            whole = _range(pixels, job)
-            ranges, empty = [], []
-            tiles = cut_bands(bands_of(pixels, layout.tile_size[0]), layout, padding=how["padding"])
-            for number, tile in enumerate(tiles):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled("Stopped while cutting; finished images are kept.")
-                if _is_empty(tile, how):
-                    empty.append(number)
-                    ranges.append((None, None))
-                    continue
-                between = whole or _local_range(tile, how)
-                ranges.append((between.low, between.high) if between else (None, None))
-                finished = _finish(tile, between, dtype, how)
-                write_tile(
-                    folder / cut.file(number),
-                    finished,
-                    pixel_size_um=cut.pixel_size_um,
-                    info=_line(cut, layout, number),
-                )
-        companions.write(empty)
-    return replace(
-        cut,
-        low=whole.low if whole else None,
-        high=whole.high if whole else None,
-        ranges=tuple(ranges) if how["normalisation"] == "local" else (),
-        left_out=tuple(empty),
-        companions=tuple(companions.written),
-    )
-
-
-def _layout(info: PlaneInfo, shape: tuple[int, int], how: Mapping[str, Any]) -> Layout:
-    try:
-        return make_layout(shape, tile_size=how["tile_size"], overlap=how["overlap"], edges=how["edges"])
-    except ValueError as error:
-        raise ValueError(f"{info.path}: {error}") from None
-
-
-def _tile_type(info: PlaneInfo, factor: tuple[float, float], how: Mapping[str, Any]) -> str:
-    if how["dtype"] is not None:
-        return how["dtype"]
-    return "float32" if how["normalisation"] != "none" else info.dtype
-
-
-def _range(pixels: Pixels, job: _Job) -> Range | None:
-    if job.how["normalisation"] == "dataset":
-        return job.dataset
-    return find_range(pixels, percentiles=job.how["percentiles"]) if job.how["normalisation"] == "global" else None
-
-
-def _local_range(tile: np.ndarray, how: Mapping[str, Any]) -> Range | None:
-    return find_range(tile, percentiles=how["percentiles"]) if how["normalisation"] == "local" else None
-
-
-def _finish(tile: np.ndarray, between: Range | None, dtype: str, how: Mapping[str, Any]) -> np.ndarray:
-    if between is None:
-        return convert_pixels(tile, dtype)
-    return normalise(tile, between.low, between.high, bounds=how["bounds"], dtype=dtype)
-
-
-def _is_empty(tile: np.ndarray, how: Mapping[str, Any]) -> bool:
-    if how["empty_below"] is None:
-        return False
-    grey = tile if tile.ndim == 2 else tile.max(axis=2)
-    return float((grey >= how["empty_below"]).mean()) < how["least_share"]
-
-
-def _line(cut: Cut, layout: Layout, number: int) -> str:
-    top, left, *_ = layout.corners[number].tolist()
-    return f"source={cut.source}\ntile={number}\ny={top}\nx={left}"
-
-
-class _Companions:
-    """Masks and labels that are cut along with an image."""
-
-    def __init__(self, job: _Job, folder: Path, layout: Layout, factor: tuple[float, float]):
-        self._job, self._folder, self._layout, self._factor = job, folder, layout, factor
-        self.written: list[str] = []
-        how, stem = job.how, job.info.path.stem
-        # before anything is written, so that an image without its mask leaves nothing behind
-        self._mask = _find_mask(Path(how["masks"]), stem) if how["masks"] else None
-        self._labels = _read_labels(Path(how["labels"]), stem) if how["labels"] else None
-        if self._mask is not None:
-            self._check_mask()
-
-    def place(self, kind: str) -> str:
-        """Sub-folder of images, masks or labels, as training programs look for them."""
-        several = self._job.how["masks"] or self._job.how["labels"]
-        return "/".join(filter(None, [kind if several else "", self._job.split]))
-
-    def _check_mask(self) -> None:
-        info = self._job.info
-        with open_plane(self._mask) as mask:
-            if mask.shape[:2] != (info.rows, info.columns):
-                raise ValueError(
-                    f"{self._mask} must have the shape of {info.path.name}, {info.rows} x {info.columns}; "
-                    f"it has {mask.shape[0]} x {mask.shape[1]}."
-                )
-
-    def write(self, left_out: Sequence[int]) -> None:
-        """Write masks and labels of the tiles that were written."""
-        if self._mask is not None:
-            with open_plane(self._mask) as mask, calibrated(mask, self._factor, order=0, anti_aliasing=False) as pixels:
-                bands = bands_of(pixels, self._layout.tile_size[0])
-                for number, tile in enumerate(cut_bands(bands, self._layout, padding="zero")):
-                    if number not in left_out:
-                        file = self._name(
-                            "masks", number, ".tif" if mask.dtype != np.uint8 else _mask_ending(self._mask)
-                        )
-                        write_tile(self._folder / file, convert_pixels(tile, mask.dtype))
-        if self._labels is not None:
-            for number, corner in enumerate(self._layout.corners.tolist()):
-                if number not in left_out:
-                    cut = cut_labels(self._labels, self._layout.shape, corner)
-                    with whole_file(self._folder / self._name("labels", number, ".txt"), "w", durable=False) as handle:
-                        handle.write(format_labels(cut))
-
-    def _name(self, kind: str, number: int, ending: str) -> str:
-        file = f"{self.place(kind)}/{self._job.name}_{number:03d}{ending}"
-        self.written.append(file)
-        return file
-
-
-def _mask_ending(mask: Path) -> str:
-    return ".png" if mask.suffix.lower() == ".png" else ".tif"
-
-
-def _find_mask(folder: Path, stem: str) -> Path:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_file() and Path(entry.name).stem == stem and not entry.name.startswith("."):
-            return Path(entry.path)
-    raise ValueError(f"{folder} must hold a mask named {stem}; none is there.")
-
-
-def _read_labels(folder: Path, stem: str) -> list[tuple[int, np.ndarray]]:
-    path = folder / f"{stem}.txt"
-    return read_labels(path) if os.path.exists(path) else []
-
-
 # ------------------------------------------------------------------------------------------------ keeping
 
 
@@ -494,7 +316,7 @@ class _Keeper:
         self.cuts: list[Cut] = []
         self._written = 0.0
 
-    def sort_out(self, jobs: list[_Job]) -> tuple[list[_Job], int]:
+    def sort_out(self, jobs: list[Job]) -> tuple[list[Job], int]:
         """Keep images that were cut before and have not changed; remove the tiles of those that have."""
         todo = []
         ours = {file for cut in self._before.values() for file in cut.files()}
@@ -511,13 +333,13 @@ class _Keeper:
         self.write()
         return todo, len(self.cuts)
 
-    def _is_current(self, cut: Cut, job: _Job) -> bool:
+    def _is_current(self, cut: Cut, job: Job) -> bool:
         same = cut.name == job.name and cut.split == job.split and cut.fingerprint == fingerprint(job.info.path)
         if job.dataset is not None:
             same = same and (cut.low, cut.high) == (job.dataset.low, job.dataset.high)
         return same and all(os.path.exists(self._folder / file) for file in cut.files())
 
-    def _refuse_foreign(self, todo: Sequence[_Job]) -> None:
+    def _refuse_foreign(self, todo: Sequence[Job]) -> None:
         """Refuse to write over files of a folder that was never ours."""
         if self._before or not os.path.isdir(self._folder) or os.path.exists(self._folder / MANIFEST):
             return

@@ -18,7 +18,12 @@ from cyclopts import App, Parameter
 from dashboards.support.acts import Outcome, Run, act
 from dashboards.support.options import settings_of_file
 
-OPENED = {"roots": "GRATICULE_ROOTS", "working_dir": "GRATICULE_WORKING_DIR", "epudata": "GRATICULE_EPU"}
+OPENED = {
+    "roots": "GRATICULE_ROOTS",
+    "working_dir": "GRATICULE_WORKING_DIR",
+    "images": "GRATICULE_IMAGES",
+    "epudata": "GRATICULE_EPU",
+}
 """Environment variables that tell the pages which data to open first."""
 
 app = App(name="serve")
@@ -151,6 +156,7 @@ def serve_command(
     dir: Path = Path("demo"),
     roots: Paths = None,
     working_dir: Path | None = None,
+    images: Paths = None,
     epudata: Path | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
@@ -169,6 +175,8 @@ def serve_command(
         Folders with sampledef.csv to open first.
     working_dir
         Folder of comparisons to open first.
+    images
+        Folders of images to cut to open first.
     epudata
         Folder of an EPU session to open first.
     port
@@ -187,7 +195,7 @@ def serve_command(
 
         opened = opened_by(make_demo(dir, run))
         run.progress.close()
-    given = {"roots": roots or [], "working_dir": [working_dir], "epudata": [epudata]}
+    given = {"roots": roots or [], "working_dir": [working_dir], "images": images or [], "epudata": [epudata]}
     for name, paths in given.items():
         if named := [str(Path(path).resolve()) for path in paths if path is not None]:
             opened[OPENED[name]] = os.pathsep.join(named)
