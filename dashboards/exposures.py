@@ -31,6 +31,7 @@ from dashboards.support.exposures_text import python_text, shell_text
 from dashboards.support.exposures_views import build_main
 from dashboards.support.exposures_words import REPORT, duplicates_sentence
 from dashboards.support.exposures_work import (
+    SPACING_BOUNDS_UM,
     Calibrated,
     calibrate,
     files_written,
@@ -87,18 +88,15 @@ class ExposuresDashboard(Dashboard):
         },
         label="Hole spacing",
     )
-    hole_spacing_um = param.Number(
-        default=2.5, bounds=(0, 50), inclusive_bounds=(False, True), label="Hole spacing (µm)"
-    )
-    k_um_per_unit = param.Number(
-        default=25.0, bounds=(0, 1000), inclusive_bounds=(False, True), label="k (µm per unit)"
-    )
-    clusters = param.Integer(default=0, bounds=(0, 500), label="Clusters (0 finds them)")
+    # numbers out of range are taken, so that the search says on the page what is wrong with them
+    hole_spacing_um = param.Number(default=2.5, softbounds=SPACING_BOUNDS_UM, label="Hole spacing (µm)")
+    k_um_per_unit = param.Number(default=25.0, softbounds=(0.1, 1000), label="k (µm per unit)")
+    clusters = param.Integer(default=0, softbounds=(0, 500), label="Clusters (0 finds them)")
     matrix = param.String(default="", label="Matrix, four numbers (µm per unit)", doc="Row by row.")
     radius_mode = param.Selector(
         default="automatic", objects={"0.45 of the beam diameter": "automatic", "typed": "typed"}, label="Search radius"
     )
-    radius_um = param.Number(default=0.4, bounds=(0, 50), inclusive_bounds=(False, True), label="Radius (µm)")
+    radius_um = param.Number(default=0.4, softbounds=(0.01, 50), label="Radius (µm)")
     keep = param.Selector(
         default="first",
         objects={
@@ -186,12 +184,12 @@ class ExposuresDashboard(Dashboard):
             self.job.param.update(words="", error="")
             return
         known = self.session if self.session is not None and self.session.folder == Path(folder) else None
+        if known is None:
+            self._forget()  # what was found in another folder must not stand under this one's name
         read = functools.partial(read_epu_session, folder, known=known)
         session = await self.job.run("Reading the session", read)
         if session is None:
             return
-        if known is None:
-            self._forget()
         self._take(session)
         self.note(f"{len(session.exposures):,} exposures read from {folder}.")
         for warning in session.warnings:
@@ -374,7 +372,6 @@ class ExposuresDashboard(Dashboard):
         number, document = self._rounds, pn.state.curdoc
         while True:
             await asyncio.sleep(self.watch_interval_s)
-            # of a closed page even the names in this file are gone, so nothing but these two may be asked
             if number != self._rounds or (document is not None and document.session_context is None):
                 return
             if self.folder.strip() and not self.job.busy:
@@ -528,9 +525,14 @@ def build() -> pn.viewable.Viewable:
     """Return the served page, on the folders named by GRATICULE_EPU and GRATICULE_EPU_OUTPUT."""
     named = {"folder": os.environ.get("GRATICULE_EPU"), "working_dir": os.environ.get("GRATICULE_EPU_OUTPUT")}
     dashboard = ExposuresDashboard(**{name: value for name, value in named.items() if value}).sync_url()
+    pn.state.on_session_destroyed(lambda _: dashboard.job.cancel())
     return page("Exposures", dashboard.sidebar(), [dashboard.main()], here="exposures")
 
 
-if pn.state.served:
+if pn.state.served and __name__ != "dashboards.exposures":
+    # The server runs this file anew for every page and empties it when the page is closed, under a thread that still
+    # works; the module of this name stays whole.
+    from dashboards import exposures
+
     pn.extension("tabulator")
-    guarded(build).servable()
+    guarded(exposures.build).servable()

@@ -53,7 +53,38 @@ def _holes_picture() -> str:
     )
 
 
-PICTURES = {"flatfield": lambda: _matrix_picture() + _field_picture(), "exposures": _holes_picture}
+def _tiles_picture() -> str:
+    """Small image of branched cells under a grid of tiles that overlap, one of them lifted out, as SVG."""
+    cells = []
+    for x, y, turn in ((42, 34, 10), (108, 84, 40), (154, 30, 75), (36, 98, 120), (178, 100, 20)):
+        arms = "".join(
+            f'<path d="M{x} {y}q9 -4 {length} 5" transform="rotate({turn + angle} {x} {y})"/>'
+            for angle, length in ((0, 19), (75, 24), (150, 17), (215, 22), (290, 20))
+        )
+        cells.append(f'<g>{arms}<circle cx="{x}" cy="{y}" r="5.5" fill="#e6f2f5"/></g>')
+    corners = [(x, y) for y in (0, 41) for x in (0, 60, 121)]
+    tiles = "".join(f'<rect x="{x + 1}" y="{y + 1}" width="83" height="83"/>' for x, y in corners)
+    image = (
+        '<rect width="206" height="126" fill="#22303a"/><g fill="none" stroke="#e6f2f5" stroke-width="1.6" '
+        f'stroke-linecap="round">{"".join(cells)}</g>'
+    )
+    return (
+        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="tiles"><defs>'
+        '<clipPath id="image"><rect width="206" height="126" rx="3"/></clipPath>'
+        '<clipPath id="lifted"><rect x="61" y="42" width="83" height="83"/></clipPath></defs>'
+        f'<g clip-path="url(#image)">{image}<g fill="{ACCENT}" fill-opacity="0.16" stroke="#9fc6d1" '
+        f'stroke-width="1">{tiles}</g><rect x="61" y="42" width="83" height="83" fill="none" stroke="#e0590b" '
+        'stroke-width="2"/></g>'
+        f'<g transform="translate(158 -21)"><g clip-path="url(#lifted)">{image}</g>'
+        '<rect x="61" y="42" width="83" height="83" fill="none" stroke="#e0590b" stroke-width="2"/></g></svg>'
+    )
+
+
+PICTURES = {
+    "flatfield": lambda: _matrix_picture() + _field_picture(),
+    "tiles": _tiles_picture,
+    "exposures": _holes_picture,
+}
 
 
 def _picture(name):

@@ -649,7 +649,7 @@ def command_lines():
         lines.append(f"| `graticule {name}` | {app[name].help} |")
     for name in ("compare", "groups", "register", "model", "test", "apply", "meanimage", "report"):
         lines.append(f"| `graticule flatfield {name}` | {app['flatfield'][name].help} |")
-    for name in ("info", "export", "merge", "remove"):
+    for name in ("info", "export", "merge", "remove", "report"):
         lines.append(f"| `graticule tiles {name}` | {app['tiles'][name].help} |")
     for name in ("calibrate", "duplicates", "watch", "groups", "report", "find_dupl"):
         lines.append(f"| `graticule exposures {name}` | {app['exposures'][name].help} |")

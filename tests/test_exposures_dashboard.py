@@ -22,9 +22,18 @@ from dashboards.exposures import ExposuresDashboard
 from dashboards.support.exposures_calibrate_view import draw_beam_shifts, draw_distances, draw_lattice, lattice_square
 from dashboards.support.exposures_map import ExposureMap
 from dashboards.support.exposures_map_view import draw_map
-from dashboards.support.exposures_tables import groups_table
-from dashboards.support.exposures_words import calibration_sentence, lattice_title, spacing_sentence, time_between
-from dashboards.support.exposures_work import parse_matrix
+from dashboards.support.exposures_tables import groups_table, tidy
+from dashboards.support.exposures_words import (
+    calibration_sentence,
+    lattice_title,
+    micrometres,
+    problem_sentence,
+    purpose,
+    radius_sentence,
+    spacing_sentence,
+    time_between,
+)
+from dashboards.support.exposures_work import calibrate, parse_matrix
 
 HTML_NAME = "<img src=x onerror=window.hit=1>"
 
@@ -128,8 +137,41 @@ def test_matrix_that_is_none_is_explained_and_the_last_result_stays(dashboard):
     assert dashboard.job.error == "" and dashboard.result is before  # nothing typed yet
     dashboard.matrix = "1, 2, three"
     assert "four numbers" in dashboard.job.error and dashboard.result is before
-    with pytest.raises(ValueError, match="got nothing"):
-        parse_matrix(" ")
+    for text in (" ", "1 2 2 4", "0 0 0 0", "1e308 0 0 1e308", "nan 1 1 1", "inf 0 0 1"):
+        with pytest.raises(ValueError, match=f"(?s)four numbers.*got {text.strip() or 'nothing'}\\.$"):
+            parse_matrix(text)
+
+
+def test_one_cluster_is_refused_for_what_it_is(dashboard):
+    dashboard.param.update(calibration="clusters", clusters=1)
+    assert "two clusters" in dashboard.job.error
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"calibration": "k typed", "k_um_per_unit": 0}, "k must be above 0"),
+        ({"calibration": "k typed", "k_um_per_unit": -5}, "k must be above 0"),
+        ({"calibration": "clusters", "clusters": -3}, "clusters must be from 1"),
+        ({"hole_spacing": "typed", "hole_spacing_um": 1e-6}, "hole spacing must be from 0.2"),
+        ({"hole_spacing": "typed", "hole_spacing_um": 600}, "hole spacing must be from 0.2"),
+        ({"radius_mode": "typed", "radius_um": 0}, "radius_um must be"),
+    ],
+)
+def test_numbers_out_of_range_are_explained_and_the_last_result_stays(dashboard, wrong, said):
+    before = dashboard.result
+    dashboard.param.update(**wrong)
+    assert said in dashboard.job.error and dashboard.result is before
+
+
+def test_clusters_beside_a_calibration_are_of_some_exposures_when_there_are_many(dashboard, monkeypatch):
+    whole = dashboard.calibrated.clusters
+    monkeypatch.setattr("dashboards.support.exposures_work._CLUSTERED", 120)
+    some = calibrate(dashboard.session, method="automatic").clusters
+    assert len(some.labels) == 120 < len(whole.labels)
+    assert some.k_um_per_unit == pytest.approx(whole.k_um_per_unit, rel=0.02)
+    dashboard.param.update(calibration="clusters", clusters=9, hole_spacing="R1.2/1.3")
+    assert len(dashboard.calibrated.clusters.labels) == len(whole.labels)
 
 
 def test_sentences_hold_the_numbers(dashboard):
@@ -142,6 +184,32 @@ def test_sentences_hold_the_numbers(dashboard):
     assert f"k {clusters.k_um_per_unit:.2f}" in spacing_sentence(clusters, calibration)
     assert "too few groups" in spacing_sentence(None, calibration)
     assert time_between(pd.NaT, pd.NaT) == "some time"
+
+
+def test_radius_is_said_alike_everywhere(dashboard):
+    radius = micrometres(dashboard.result.radius_um)
+    assert radius == "0.4275 µm" and radius in dashboard.outcome()
+    assert radius_sentence(dashboard.result).startswith(f"{radius}, 0.45 × the beam diameter 0.95 µm of ")
+    dashboard.param.update(radius_mode="typed", radius_um=0.3)
+    assert radius_sentence(dashboard.result) == "0.3 µm, as typed"
+
+
+def test_tables_have_units_in_their_headings_and_few_digits(dashboard):
+    shown = tidy(groups_table(dashboard.result))
+    assert {"distance (µm)", "beam shared (%)", "acquired (UTC)"} < set(shown) and "session" not in shown
+    later = shown["distance (µm)"].dropna()
+    assert len(later) and (later == later.round(3)).all()
+    assert "k (µm per unit)" in tidy(dashboard.calibrated.calibration.table)
+
+
+def test_problems_are_said_in_a_sentence():
+    row = {"file": "a.xml", "reason": "empty file", "expected": "be the XML of an exposure of EPU", "found": "0 bytes"}
+    said = "a.xml is left out (empty file): it must be the XML of an exposure of EPU; got 0 bytes."
+    assert problem_sentence(row) == said
+    assert "it must be a folder that may be read; got" in problem_sentence(
+        row | {"expected": "a folder that may be read"}
+    )
+    assert problem_sentence(row | {"expected": "", "found": "It is odd."}).endswith("(empty file): It is odd.")
 
 
 # ---- looking at groups -----------------------------------------------------------------------------------
@@ -247,6 +315,7 @@ def test_writes_the_files_it_lists(dashboard):
     asyncio.run(dashboard.write())
     assert dashboard.job.error == ""
     assert sorted(dashboard.written) == sorted(dashboard.files_to_write())
+    assert all(purpose(path.name) for path in dashboard.written)
     listed = dashboard.root.with_name("duplicates_badfiles_tiff.txt").read_text().split()
     assert listed == [f"{name}_fractions.tiff" for name in dashboard.result.bad]
 
@@ -295,6 +364,7 @@ def test_names_in_the_address_that_look_like_numbers_stay_names(dashboard):
     dashboard._take_one_by_one({"out": 2024, "grid_square": int(square), "keep": "all"})
     assert dashboard.out == "2024" and "wrong value" in dashboard.job.error
     asyncio.run(dashboard.look_up())
+    assert dashboard.job.error == "" and "wrong value" in dashboard.wrong_in_address
     assert dashboard.grid_square == square and dashboard.shown().sum() < len(dashboard.result.exposures)
 
 
@@ -313,6 +383,12 @@ def test_another_folder_forgets_the_first_and_none_forgets_all(dashboard, runnin
     assert dashboard.looked_at == "" and dashboard.session.folder == running[0]
     dashboard.folder = ""
     assert dashboard.result is None and dashboard.session is None and dashboard.outcome() == ""
+
+
+def test_what_was_found_elsewhere_does_not_stand_under_another_folder(dashboard, tmp_path):
+    dashboard.folder = str(tmp_path / "nowhere")
+    assert "nowhere" in dashboard.job.error
+    assert dashboard.session is None and dashboard.result is None and dashboard.calibrated is None
 
 
 def test_example_and_nothing(tmp_path):

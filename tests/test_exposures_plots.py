@@ -215,7 +215,7 @@ def test_report_is_whole_and_safe(drawn, calibration, duplicates, tmp_path):
     path = write_exposures_report(tmp_path / "report.html", session, assumed, found, comparison=other)
     html = path.read_text(encoding="utf-8")
     assert HTML_NAME not in re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)
-    for words in ("Verdict", "Grid squares", "Duplicate groups", "Beam diameters", "k um per unit", "Inputs"):
+    for words in ("Verdict", "Grid squares", "Duplicate groups", "Beam diameters", "k (µm per unit)", "Inputs"):
         assert words in html
 
 

@@ -27,6 +27,7 @@ class Dashboard(pn.viewable.Viewer):
     """Settings that stand in the page's address."""
 
     report = param.Parameter(default=None, doc="The report written last.")
+    wrong_in_address = param.String(default="", doc="What could not be taken from the page's address.")
     log = param.List(default=[], doc="What was done, newest last.")
 
     def __init__(self, **params: Any) -> None:
@@ -84,4 +85,5 @@ class Dashboard(pn.viewable.Viewer):
             try:
                 setattr(self, name, value)
             except ValueError as error:
-                self.job.error = f"The page's address has a wrong value: {error}"
+                # a job that starts now wipes its own line, but this must stay to be read
+                self.wrong_in_address = self.job.error = f"The page's address has a wrong value: {error}"

@@ -13,9 +13,10 @@ from scipy.spatial.distance import pdist, squareform
 
 from dashboards.support.exposures_map_view import no_session
 from dashboards.support.exposures_plots import padded, plot_beam_shifts, plot_distances, plot_lattice
+from dashboards.support.exposures_tables import show_tidy
 from dashboards.support.exposures_words import calibration_sentence, lattice_title, spacing_sentence
 from dashboards.support.page import card, say, words
-from dashboards.support.tabs import Shown, either, live, pane, show_table
+from dashboards.support.tabs import Shown, either, live, pane
 
 _HALVES = {
     "ncols": 2,
@@ -49,7 +50,7 @@ def calibrate_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def list_candidates(*_: Any) -> None:
         if dashboard.calibrated is not None:
-            show_table(candidates, dashboard.calibrated.calibration.table)
+            show_tidy(candidates, dashboard.calibrated.calibration.table)
 
     dashboard.param.watch(say_what, ["calibrated", "grid_square"])
     dashboard.param.watch(shown(list_candidates), ["calibrated"])
@@ -65,7 +66,15 @@ def calibrate_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         ),
         by_clusters,
         card(compared, pn.GridBox(*lattices, **_HALVES), title="Do the holes lie on a lattice?", margin=(12, 0)),
-        card(candidates, title="Orientations tried, best first", margin=(12, 0)),
+        card(
+            words(
+                "The margin is the difference of the two best scores; filled is the share of lattice cells in use.",
+                muted=True,
+            ),
+            candidates,
+            title="Orientations tried, best first",
+            margin=(12, 0),
+        ),
         sizing_mode="stretch_width",
         margin=(12, 0),
     )

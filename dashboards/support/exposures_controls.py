@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.exposures_words import count_of
+from dashboards.support.exposures_words import count_of, radius_sentence
 from dashboards.support.jobs import start
 from dashboards.support.page import say, section, words
 
@@ -91,16 +91,14 @@ def _radius(dashboard: Any) -> list[pn.viewable.Viewable]:
     mode = pmui.Select.from_param(dashboard.param.radius_mode, **_WIDE)
     low, high = RADIUS_BOUNDS_UM
     slider = pmui.FloatSlider(
-        label="Radius (µm)", start=low, end=high, step=0.005, value=dashboard.radius_um, format="0.000", **_WIDE
+        label="Radius (µm)", start=low, end=high, step=0.005, value=dashboard.radius_um, format="0.000[0]", **_WIDE
     )
     line = words("", muted=True, margin=(-4, 10, 6, 10))
     following = []  # holds something while the slider is moved by us
 
     def follow(*_: Any) -> None:
-        radius = dashboard.radius_um
-        if dashboard.result is not None:
-            radius = dashboard.result.radius_um
-            say(line, f"{radius:.3g} µm, {dashboard.result.radius_source}")
+        radius = dashboard.radius_um if dashboard.result is None else dashboard.result.radius_um
+        say(line, "" if dashboard.result is None else radius_sentence(dashboard.result))
         following.append(True)
         # a typed radius may lie outside what the slider offers at first
         slider.param.update(start=min(low, radius), end=max(high, radius), value=radius)

@@ -19,7 +19,7 @@ from dashboards.support.exposures_map import (
     colour_by_value,
     nearest_exposure,
 )
-from dashboards.support.exposures_words import group_title, member_words
+from dashboards.support.exposures_words import group_title, member_words, micrometres
 from dashboards.support.exposures_work import Picture, has_pictures
 from dashboards.support.jobs import start
 from dashboards.support.page import card, empty_state, say, words
@@ -156,12 +156,12 @@ def _group_view(dashboard: Any) -> pn.viewable.Viewable:
         group = dashboard.group()
         if group is None:
             say(title, "This exposure stands alone")
-            say(sentence, f"No other one lies within {dashboard.result.radius_um:.3g} µm.")
+            say(sentence, f"No other one lies within {micrometres(dashboard.result.radius_um)}.")
         else:
             say(title, group_title(dashboard.result, group))
             left_out = len(members) - _SLOTS
             more = f" The first {_SLOTS} are shown; {left_out} more are listed under Groups." if left_out > 0 else ""
-            say(sentence, f"Each lies within {dashboard.result.radius_um:.3g} µm of another one.{more}")
+            say(sentence, f"Each lies within {micrometres(dashboard.result.radius_um)} of another one.{more}")
         for slot, (_, row) in zip(slots, members.head(_SLOTS).iterrows(), strict=False):
             slot.tell(row, members["acquired"].iloc[0], alone=group is None)
         for slot in slots[len(members) :]:

@@ -19,8 +19,14 @@ from analysis.exposures import Calibration, Duplicates, Session, find_duplicates
 from analysis.provenance import describe_inputs, versions
 from dashboards.support.exposures_map import HEIGHT_BY_WIDTH, MOST_CIRCLES, ExposureMap
 from dashboards.support.exposures_plots import padded, plot_lattice, square_limits
-from dashboards.support.exposures_tables import groups_table, tidy
-from dashboards.support.exposures_words import calibration_sentence, duplicates_sentence, lattice_title
+from dashboards.support.exposures_tables import groups_table, heading, tidy
+from dashboards.support.exposures_words import (
+    calibration_sentence,
+    duplicates_sentence,
+    lattice_title,
+    micrometres,
+    radius_sentence,
+)
 from dashboards.support.exposures_work import has_pictures, png
 from dashboards.support.report import Report
 
@@ -115,7 +121,7 @@ def write_exposures_report(
         report.add_section(
             "Pairs",
             "Micrographs of duplicate pairs, with their foil holes.",
-            png(make_montage(duplicates, images, most_pairs=_SHOWN_PAIRS, tile_px=160)),
+            png(make_montage(duplicates, images, pairs_per_row=2, most_pairs=_SHOWN_PAIRS, tile_px=190)),
         )
     return report.write(Path(path))
 
@@ -124,7 +130,8 @@ def _summary(calibration: Calibration, duplicates: Duplicates) -> dict[str, Any]
     found, fitted = duplicates.summary(), calibration.summary()
     shown = {name: found[name] for name in ("exposures", "bad", "bad_percent", "groups", "radius_um")}
     names = ("k_um_per_unit", "angle_deg", "mirrored", "residual_um", "margin")
-    return {**shown, **{name: fitted[name] for name in names}}
+    shown.update({name: fitted[name] for name in names})
+    return {heading(name): value for name, value in shown.items()}
 
 
 def session_inputs(session: Session) -> pd.DataFrame:
@@ -203,19 +210,19 @@ def map_with_radii(
 
 
 def _by_radius(session: Any, calibration: Any, duplicates: Any, radii_um: Sequence[float]) -> dict[str, Any]:
-    found = {f"{duplicates.radius_um:.3g} µm, as in the tables": duplicates}
+    found = {f"{micrometres(duplicates.radius_um)}, as in the tables": duplicates}
     for radius in sorted(set(radii_um) - {duplicates.radius_um}):
         try:
             one = find_duplicates(session, calibration, radius_um=radius, keep=duplicates.settings["keep"])
         except ValueError:  # too many pairs, and more at every larger radius
             break
-        found[f"{radius:.3g} µm"] = one
+        found[f"{micrometres(radius)}"] = one
     return found
 
 
 def _map_title(duplicates: Any) -> str:
     count, bad = len(duplicates.exposures), int(duplicates.exposures["bad"].sum())
-    return f"{count:,} exposures; {bad:,} bad within {duplicates.radius_um:.3g} µm"
+    return f"{count:,} exposures; {bad:,} bad within {micrometres(duplicates.radius_um)}"
 
 
 def _flags(duplicates: Any) -> np.ndarray:
@@ -259,7 +266,7 @@ def _add_lattices(report: Report, calibration: Calibration, comparison: Calibrat
         f"Foil holes of grid square {square} on the lattice fitted to them. Right positions lie on the crosses; red "
         "lines show how far off they are, red rings holes that share a cell with another one.",
         pictures,
-        *([calibration.table] if len(calibration.table) else []),
+        *([tidy(calibration.table)] if len(calibration.table) else []),
     )
 
 
@@ -269,11 +276,12 @@ def _add_tables(report: Report, session: Session, duplicates: Duplicates) -> Non
         report.add_section(
             "Duplicate groups",
             "Exposures of one place, in order of acquisition.",
-            groups_table(duplicates).drop(columns=["foil_hole", "area"]),
+            # their names tell time, foil hole and area, and need the width
+            tidy(groups_table(duplicates).drop(columns=["acquired_utc", "foil_hole", "area"])),
         )
     report.add_section(
-        "Beam diameters", f"The radius is {duplicates.radius_um:.3g} µm: {duplicates.radius_source}.",
-        duplicates.beam_diameters,
+        "Beam diameters", f"The radius is {radius_sentence(duplicates)}.",
+        tidy(duplicates.beam_diameters),
     )  # fmt: skip
     if len(session.problems):
         report.add_section(

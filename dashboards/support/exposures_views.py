@@ -10,11 +10,11 @@ import panel_material_ui as pmui
 
 from dashboards.support.exposures_calibrate_view import calibrate_tab
 from dashboards.support.exposures_map_view import map_tab, no_session
-from dashboards.support.exposures_tables import groups_table, tidy
-from dashboards.support.exposures_words import REPORT, problem_sentence
+from dashboards.support.exposures_tables import groups_table, show_tidy
+from dashboards.support.exposures_words import REPORT, problem_sentence, purpose
 from dashboards.support.jobs import start
 from dashboards.support.page import card, code_box, error_banner, say, words
-from dashboards.support.tabs import Shown, either, show_table
+from dashboards.support.tabs import Shown, either
 
 MAP_TAB = 1
 _IN_CODE = [
@@ -51,10 +51,10 @@ def _banners(dashboard: Any) -> list[pn.viewable.Viewable]:
     def refresh(*_: Any) -> None:
         calibrated, read = dashboard.calibrated, dashboard.session
         say(uncertain, calibrated.calibration.warning if calibrated is not None else "")
-        said = list(read.warnings) if read is not None else []
+        said = [dashboard.wrong_in_address, *(read.warnings if read is not None else [])]
         said += dashboard.result.warnings if dashboard.result is not None else []
         of_calibration = calibrated.calibration.warning if calibrated is not None else ""
-        say(session, " ".join(text for text in dict.fromkeys(said) if text != of_calibration))
+        say(session, " ".join(text for text in dict.fromkeys(said) if text and text != of_calibration))
         rows = read.problems if read is not None else []
         if not len(rows):
             say(problems, "")
@@ -62,7 +62,7 @@ def _banners(dashboard: Any) -> list[pn.viewable.Viewable]:
         more = f" {len(rows) - 1} more are listed under Log." if len(rows) > 1 else ""
         say(problems, f"{problem_sentence(rows.iloc[0])}{more}")
 
-    dashboard.param.watch(refresh, ["session", "calibrated", "result"])
+    dashboard.param.watch(refresh, ["session", "calibrated", "result", "wrong_in_address"])
     refresh()
     return [uncertain, session, problems]
 
@@ -79,7 +79,7 @@ def _squares_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def refresh(*_: Any) -> None:
         if dashboard.result is not None:
-            show_table(table, tidy(dashboard.result.squares))
+            show_tidy(table, dashboard.result.squares)
 
     dashboard.param.watch(shown(refresh), ["result"])
     shown(refresh)()
@@ -102,7 +102,7 @@ def _groups_tab(dashboard: Any, shown: Shown, to_map: Any) -> pn.viewable.Viewab
     def refresh(*_: Any) -> None:
         if dashboard.result is None:
             return
-        show_table(table, groups_table(dashboard.result))
+        show_tidy(table, groups_table(dashboard.result))
         if isinstance(table[0], pn.widgets.Tabulator):
             table[0].on_click(clicked)
 
@@ -128,7 +128,7 @@ def _optics_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def refresh(*_: Any) -> None:
         if dashboard.calibrated is not None:
-            show_table(table, dashboard.calibrated.optics.centres)
+            show_tidy(table, dashboard.calibrated.optics.centres)
 
     dashboard.param.watch(shown(refresh), ["calibrated"])
     dashboard.param.watch(say_count, ["calibrated"])
@@ -151,7 +151,7 @@ def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         if dashboard.result is not None:
             paths = dashboard.files_to_write()
             say(where, f"{len(paths)} files in {paths[0].parent.absolute()}; those of these names are replaced:")
-            say(listed, "\n".join(path.name for path in paths))
+            say(listed, "\n".join(f"{path.name}: {purpose(path.name)}" for path in paths))
 
     def list_written(*_: Any) -> None:
         said = [f"{path.name}, {path.stat().st_size:,} bytes" for path in dashboard.written if path.exists()]
@@ -236,9 +236,9 @@ def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def refresh(*_: Any) -> None:
         read = dashboard.session
-        show_table(problems, read.problems if read is not None else pd.DataFrame())
-        show_table(sessions, tidy(read.sessions) if read is not None else pd.DataFrame())
-        show_table(diameters, dashboard.result.beam_diameters if dashboard.result is not None else pd.DataFrame())
+        show_tidy(problems, read.problems if read is not None else pd.DataFrame())
+        show_tidy(sessions, read.sessions if read is not None else pd.DataFrame())
+        show_tidy(diameters, dashboard.result.beam_diameters if dashboard.result is not None else pd.DataFrame())
 
     dashboard.param.watch(refresh_lines, ["log"])
     dashboard.param.watch(shown(refresh), ["session", "result"])

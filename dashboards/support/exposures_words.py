@@ -33,7 +33,8 @@ def calibration_sentence(calibration: Any) -> str:
     if np.isfinite(calibration.residual_um):
         shared = "no hole shares its lattice cell with another one"
         if calibration.collisions:
-            shared = f"{count_of(calibration.collisions, 'hole')} share a cell (right where a hole was exposed again)"
+            holes = count_of(calibration.collisions, "hole")
+            shared = f"{holes} in the lattice cell of another one (expected where a hole was exposed again)"
         parts.append(f"Holes lie {calibration.residual_um:.3f} µm (root mean square) from a regular lattice; {shared}.")
     if calibration.groups:
         parts.append(f"{calibration.groups} AFIS groups.")
@@ -89,12 +90,40 @@ def duplicates_sentence(result: Any) -> str:
     found = result.summary()
     count, bad, groups = found["exposures"], found["bad"], found["groups"]
     if not groups:
-        return f"No two of {count:,} exposures lie within {result.radius_um:.3g} µm of each other."
-    causes = ", ".join(f"{number} {cause}" for cause, number in found["causes"].items() if number)
+        return f"No two of {count:,} exposures lie within {micrometres(result.radius_um)} of each other."
+    causes = ", ".join(count_of(number, cause) for cause, number in found["causes"].items() if number)
     return (
         f"{bad:,} of {count:,} exposures are bad ({100 * bad / max(count, 1):.1f} %), in {groups:,} "
-        f"{'group' if groups == 1 else 'groups'} within {result.radius_um:.3g} µm: {causes}."
+        f"{'group' if groups == 1 else 'groups'} within {micrometres(result.radius_um)}: {causes}."
     )
+
+
+def micrometres(length: float) -> str:
+    """Return a radius with its unit, to four digits, as every place of the page and the report says it.
+
+    Parameters
+    ----------
+    length
+        In µm.
+
+    Examples
+    --------
+    >>> micrometres(0.4275), micrometres(2.0)
+    ('0.4275 µm', '2 µm')
+    """
+    return f"{length:.4g} µm"
+
+
+def radius_sentence(result: Any) -> str:
+    """Say the search radius and where it is from.
+
+    Parameters
+    ----------
+    result
+        Result with ``radius_um`` and ``radius_source``.
+    """
+    source = result.radius_source.replace(" um", " µm").replace(" x ", " × ")
+    return f"{micrometres(result.radius_um)}, {'as typed' if source == 'given' else source}"
 
 
 def group_title(result: Any, group: int) -> str:
@@ -197,11 +226,48 @@ def count_of(number: int, what: str) -> str:
 
 
 def problem_sentence(row: Mapping[str, str]) -> str:
-    """Say what could not be used: file, expected, found.
+    """Say what could not be used and why, what was expected and what was found.
 
     Parameters
     ----------
     row
         Row of a session's problems.
     """
-    return f"{row['file']} is left out: expected {row['expected']}, found {row['found']}."
+    start, expected = f"{row['file']} is left out ({row['reason']})", row["expected"]
+    if not expected:
+        return f"{start}: {row['found']}"
+    must = expected if expected.startswith(("be ", "have ")) else f"be {expected}"
+    return f"{start}: it must {must}; got {row['found']}."
+
+
+_WRITTEN = {
+    "_badfiles_jpg.txt": "micrographs to reject, as find_dupl names them",
+    "_badfiles_tiff.txt": "movies to reject, as find_dupl names them",
+    "_badfiles_rawdata.txt": "movies to reject, with their folders",
+    "_badfiles_notfound.txt": "movies to reject that were not found",
+    "_cryosparc_paths.txt": "movies to reject, for cryoSPARC's Exposure Sets",
+    "_cryosparc_keep_paths.txt": "movies to keep, for cryoSPARC's Exposure Sets",
+    "_exposures.csv": "all exposures: position, group, kept or bad",
+    "_groups.csv": "exposures of the duplicate groups, with causes",
+    "_pairs.csv": "pairs within the radius, with distances",
+    "_squares.csv": "exposures and bad ones of every grid square",
+    "_predose.csv": "what each field of view had been exposed to before",
+    "_optics_groups.star": "all exposures with their optics groups, for RELION",
+    ".png": "montage of the pairs with their foil holes",
+}
+
+
+def purpose(name: str) -> str:
+    """Say what a file that the page writes is for.
+
+    Parameters
+    ----------
+    name
+        Of the file.
+
+    Examples
+    --------
+    >>> purpose("duplicates_squares.csv")
+    'exposures and bad ones of every grid square'
+    """
+    return next((words for ending, words in _WRITTEN.items() if name.endswith(ending)), "")

@@ -28,6 +28,10 @@ from analysis.tasks import Cancelled
 
 PICTURE_PX = 320
 """Longer side of pictures on the page."""
+SPACING_BOUNDS_UM = (0.2, 50.0)
+"""Hole spacings that any film has; far smaller ones would be sought for hours."""
+_LARGEST_K, _SMALLEST_AREA = 1e6, 1e-6
+_CLUSTERED = 4000
 
 
 def parse_matrix(text: str) -> np.ndarray:
@@ -46,7 +50,7 @@ def parse_matrix(text: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        When these are not four finite numbers.
+        When these are not four finite numbers, or the matrix cannot be inverted.
 
     Examples
     --------
@@ -58,10 +62,11 @@ def parse_matrix(text: str) -> np.ndarray:
         numbers = np.array([float(part) for part in parts])
     except ValueError:
         numbers = np.array([])
-    if len(numbers) != 4 or not np.isfinite(numbers).all():
+    wrong = len(numbers) != 4 or not (np.abs(numbers) <= _LARGEST_K).all()
+    if wrong or abs(np.linalg.det(numbers.reshape(2, 2))) < _SMALLEST_AREA:
         raise ValueError(
-            "The matrix must be four numbers, row by row, in µm per unit of beam shift, such as "
-            f"21.7, 11.0, 11.0, -21.7; got {text.strip() or 'nothing'}."
+            "The matrix must be four numbers, row by row, in µm per unit of beam shift, whose rows do not point the "
+            f"same way, such as 21.7, 11.0, 11.0, -21.7; got {text.strip() or 'nothing'}."
         )
     return numbers.reshape(2, 2)
 
@@ -118,6 +123,11 @@ def calibrate(
         From the analysis, or when something needed is missing.
     """
     groups = None
+    low, high = SPACING_BOUNDS_UM
+    if hole_spacing_um is not None and not low <= hole_spacing_um <= high:
+        raise ValueError(f"The hole spacing must be from {low:g} to {high:g} µm; got {hole_spacing_um:g}.")
+    if method == "k typed" and not 0 < k_um_per_unit <= _LARGEST_K:
+        raise ValueError(f"k must be above 0 and at most {_LARGEST_K:g} µm per unit; got {k_um_per_unit:g}.")
     if method == "automatic":
         found = calibrate_beam_shift(session, hole_spacing_um=hole_spacing_um, progress=progress, cancel=cancel)
         comparison = assume_beam_shift(session, found.k_um_per_unit)
@@ -127,6 +137,8 @@ def calibrate(
             spacing = hole_spacing_um or session.hole_spacing_um
             groups = cluster_beam_shifts(session, clusters=clusters or None, hole_spacing_um=spacing)
             k = groups.k_um_per_unit
+            if clusters == 1:
+                raise ValueError("k from clusters needs two clusters at least, for a distance between them; got 1.")
             if not np.isfinite(k):
                 raise ValueError(
                     "k from clusters needs the hole spacing, and the session does not say it; choose or type it."
@@ -154,8 +166,11 @@ def _otherwise(found: Any, session: Any, hole_spacing_um: float | None, progress
 
 
 def _clusters(session: Any, count: int, hole_spacing_um: float | None) -> Any:
+    """Clusters to be told beside a calibration; of many exposures some are enough, and take a tenth of the time."""
     if count < 2:
         return None
+    if len(session.table) > _CLUSTERED:
+        session = replace(session, table=session.table.sample(_CLUSTERED, random_state=0))
     try:
         return cluster_beam_shifts(session, clusters=count, hole_spacing_um=hole_spacing_um)
     except ValueError:

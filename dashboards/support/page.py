@@ -123,6 +123,13 @@ INSTRUMENTS = (
         gives="comparison table, groups, registered flatfield models, report",
     ),
     Instrument(
+        name="tiles",
+        title="Tiles",
+        question="How do I cut calibrated, normalised training patches, and put them back?",
+        takes="folders of microscope images: TIFF, OME-TIFF, PNG, JPEG",
+        gives="tiles of one size and one pixel size, a manifest, merged images, report",
+    ),
+    Instrument(
         name="exposures",
         title="Exposures",
         question="Which cryo-EM micrographs were shot twice in one place?",

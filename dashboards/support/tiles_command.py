@@ -86,15 +86,60 @@ def export(
     empty
         Remove the tiles of the earlier export there first; nothing else is removed.
     """
-    sizes = {
-        f"{name}_um": convert_length(value, unit) if value is not None else None
-        for name, value in (("pixel_size", pixel_size), ("target_pixel_size", target_pixel_size))
-    }
+    sizes = _sizes_um(unit, pixel_size=pixel_size, target_pixel_size=target_pixel_size)
     if empty and (Path(output) / "tiles.json").exists():
         remove_tiles(output)
     done = export_tiles([source, *(also or [])], output, **sizes, **options, **run.keywords)
     files = [done.folder / "tiles.csv", done.folder / "tiles.json"]
     return Outcome(done.summary(), files, done.problems)
+
+
+_NOT_REPORTED = ("masks", "labels", "replace", "workers", "pixel_size_um", "target_pixel_size_um")
+
+
+@act(export_tiles, leave_out=_NOT_REPORTED, spellings=SPELLINGS)
+def report(
+    run: Run,
+    source: Path,
+    *,
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    output: Path = Path("tiles_report.html"),
+    image: str = "",
+    pixel_size: float | None = None,
+    target_pixel_size: float | None = None,
+    unit: str = "um",
+    **options: Any,
+) -> Outcome:
+    """Write images, layout and values as one HTML file that opens without a network.
+
+    Parameters
+    ----------
+    source
+        Folder of images, or an image file.
+    also
+        Further folders or files.
+    output
+        The file.
+    image
+        Name of the image whose tiles are shown; the first when not given.
+    pixel_size
+        Size of the images' pixels, in place of what the files say.
+    target_pixel_size
+        Size of the tiles' pixels; images are not resampled when not given.
+    unit
+        Of both sizes: nm, um, mm, cm or m.
+    """
+    # Bokeh takes a second to import, and only this act needs it
+    from dashboards.support.tiles_plan import make_plan
+    from dashboards.support.tiles_report import write_tiles_report
+
+    found = find_images([source, *(also or [])], **run.keywords)
+    how = {**options, **_sizes_um(unit, pixel_size=pixel_size, target_pixel_size=target_pixel_size)}
+    write_tiles_report(output, found, image=image, **how)
+    plan = make_plan(found, how)
+    return Outcome(
+        {"images": plan.images, "tiles": plan.tiles}, [output], found.problems, warnings=list(found.warnings)
+    )
 
 
 @act(merge_images, leave_out=("names",))
@@ -141,11 +186,16 @@ def remove(run: Run, tiles: Path, *, yes: bool = False) -> Outcome:
     return Outcome({"files": len(removed), "removed": len(removed)})
 
 
+def _sizes_um(unit: str, **sizes: float | None) -> dict[str, float | None]:
+    return {f"{name}_um": convert_length(size, unit) if size is not None else None for name, size in sizes.items()}
+
+
 def _command(function: Any, name: str) -> None:
     app.command(App(name=name, default_command=function, config=settings_of_file, help=function.__doc__))
 
 
 _command(info, "info")
 _command(export, "export")
+_command(report, "report")
 _command(merge, "merge")
 _command(remove, "remove")
