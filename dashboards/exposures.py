@@ -24,7 +24,7 @@ from analysis.exposures import (
     read_epu_session,
 )
 from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
-from dashboards.support.dashboard import Dashboard
+from dashboards.support.dashboard import Dashboard, PageJob
 from dashboards.support.exposures_controls import build_sidebar
 from dashboards.support.exposures_report import write_exposures_report
 from dashboards.support.exposures_text import python_text, shell_text
@@ -40,7 +40,7 @@ from dashboards.support.exposures_work import (
     read_pictures,
     write_everything,
 )
-from dashboards.support.jobs import Job, quiet, start
+from dashboards.support.jobs import quiet, start
 from dashboards.support.page import guarded, page
 
 ALL = "all"
@@ -140,7 +140,7 @@ class ExposuresDashboard(Dashboard):
             if name in params:
                 params[name] = os.fspath(params[name])
         super().__init__(**params)
-        self.picture_job = Job()
+        self.picture_job = PageJob()
         self.param.watch(self._folder_changed, ["folder"])
         self.param.watch(self._calibration_changed, _CALIBRATED_BY)
         self.param.watch(self._search, _SEARCHED_BY)
@@ -276,7 +276,7 @@ class ExposuresDashboard(Dashboard):
         except (ValueError, OSError) as error:
             self.job.error = str(error)
             return
-        if number == self._searches:
+        if number == self._searches and not self.job.closed:
             self._show(result)
 
     def outcome(self) -> str:
@@ -369,13 +369,18 @@ class ExposuresDashboard(Dashboard):
 
     async def follow(self) -> None:
         """Look at the folder again and again, until watching is switched off or the page is closed."""
-        number, document = self._rounds, pn.state.curdoc
+        number = self._rounds
         while True:
             await asyncio.sleep(self.watch_interval_s)
-            if number != self._rounds or (document is not None and document.session_context is None):
+            if number != self._rounds or self.job.closed:
                 return
             if self.folder.strip() and not self.job.busy:
                 await self.look_again()
+
+    def close(self) -> None:
+        """Stop everything, because the page was closed."""
+        self.job.close()
+        self.picture_job.close()
 
     async def look_again(self) -> None:
         """Take up exposures that arrived since, and say so."""
@@ -385,7 +390,7 @@ class ExposuresDashboard(Dashboard):
         except (ValueError, OSError) as error:
             self.job.error = self._watch_error = str(error)
             return
-        if self.session is not before:
+        if self.session is not before or self.job.closed:
             return
         if before is not None and _unchanged(before, session):
             if self.job.error == self._watch_error:
@@ -525,7 +530,7 @@ def build() -> pn.viewable.Viewable:
     """Return the served page, on the folders named by GRATICULE_EPU and GRATICULE_EPU_OUTPUT."""
     named = {"folder": os.environ.get("GRATICULE_EPU"), "working_dir": os.environ.get("GRATICULE_EPU_OUTPUT")}
     dashboard = ExposuresDashboard(**{name: value for name, value in named.items() if value}).sync_url()
-    pn.state.on_session_destroyed(lambda _: dashboard.job.cancel())
+    pn.state.on_session_destroyed(lambda _: dashboard.close())
     return page("Exposures", dashboard.sidebar(), [dashboard.main()], here="exposures")
 
 

@@ -12,6 +12,22 @@ import param
 from dashboards.support.jobs import Job, quiet
 
 
+class PageJob(Job):
+    """A job whose outcome is dropped when the page was closed meanwhile: there is nothing left to show it on."""
+
+    closed = False
+
+    async def run(self, *args: Any, **keywords: Any) -> Any:
+        """Run as `Job` does; None also when the page is closed."""
+        found = await super().run(*args, **keywords)
+        return None if self.closed else found
+
+    def close(self) -> None:
+        """Stop what runs, and take no result any more."""
+        self.closed = True
+        self.cancel()
+
+
 class Dashboard(pn.viewable.Viewer):
     """An instrument as a page; it says nothing of what the instrument does.
 
@@ -32,7 +48,7 @@ class Dashboard(pn.viewable.Viewer):
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
-        self.job = Job()
+        self.job = PageJob()
         self.job.param.watch(lambda event: self.note(event.new), "error")
         self._panel: pn.viewable.Viewable | None = None
 
