@@ -56,7 +56,7 @@ class TilesDashboard(Dashboard):
 
     in_url = (
         "folder", "channel", "plane", *_SIZED_BY, *_VALUED_BY, *_LAID_BY, *_EMPTIED_BY, *_SPLIT_BY, *_DRAWN,
-        "working_dir", "predictions", "blending",
+        "masks", "labels", "working_dir", "predictions", "blending",
     )  # fmt: skip
 
     folder = param.String(default="", label="Folders of images, one a line", doc="Files may be named too.")
@@ -111,6 +111,8 @@ class TilesDashboard(Dashboard):
     validation_percent = param.Number(default=10, bounds=(0, 100), label="Validation (%)")
     seed = param.Integer(default=0, bounds=(0, None), label="Seed")
 
+    masks = param.String(default="", label="Folder of masks", doc="Of the same names; cut along with the images.")
+    labels = param.String(default="", label="Folder of YOLO labels", doc="Text of the same names: boxes or outlines.")
     working_dir = param.String(default="tiles", label="Output folder", doc="Not a folder of images, nor in one.")
     predictions = param.String(default="", label="Folder of predictions", doc="Tiles of the same names, or empty.")
     blending = param.Selector(default="gradient", objects=["flat", "gradient", "gaussian"], label="Blending")
@@ -128,7 +130,7 @@ class TilesDashboard(Dashboard):
     trouble = param.String(default="", doc="Why no tiles can be laid with these settings.")
 
     def __init__(self, **params: Any) -> None:
-        for name in ("folder", "working_dir", "predictions"):
+        for name in ("folder", "working_dir", "predictions", "masks", "labels"):
             if name in params:
                 params[name] = os.fspath(params[name])
         super().__init__(**params)
@@ -194,6 +196,8 @@ class TilesDashboard(Dashboard):
             "format": self.format,
             "channel": self.channel if any(info.channels > 1 for info in several) else None,
             "plane": self.plane if any(info.planes > 1 for info in several) else None,
+            "masks": self.masks.strip() or None,
+            "labels": self.labels.strip() or None,
             "empty_below": self.empty_below if self.leave_out else None,
             "least_share": round(self.least_share_percent / 100, 6),
             "split": (*share, round(1 - sum(share), 6)) if self.split_images else None,

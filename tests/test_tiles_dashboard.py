@@ -96,6 +96,21 @@ def test_python_and_shell_write_the_same_tiles(make, settings, tmp_path, capsys)
     assert pixels_of(tmp_path / "by python") == pixels_of(tmp_path / "by shell") == wanted
 
 
+def test_masks_and_labels_are_cut_along_here_and_in_the_shell(make, drawn, tmp_path):
+    page = make(masks=drawn.folder / "masks", labels=drawn.folder / "labels")
+    asyncio.run(page.export())
+    assert page.job.error == ""
+    wanted = pixels_of(tmp_path / "tiles")
+    tiles = page.plan.tiles
+    assert len([name for name in wanted if name.startswith("masks/")]) == tiles
+    assert len(list((tmp_path / "tiles" / "labels").glob("*.txt"))) == tiles
+    page.working_dir = str(tmp_path / "by shell")
+    assert main(shlex.split(page.command())[1:]) == 0
+    assert pixels_of(tmp_path / "by shell") == wanted
+    asyncio.run(page.merge())
+    assert [one.difference for one in page.merged.pictures] == [0.0] * 4
+
+
 def test_several_folders_are_said_in_the_shell(make, drawn, tmp_path):
     page = make()
     page.folder = f"{drawn.folder / 'images'}\n{drawn.folder / 'masks'}"

@@ -25,6 +25,8 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
         section("4  Tiles", *_tiles(dashboard)),
         section(
             "5  Export",
+            pmui.TextInput.from_param(p.masks, placeholder="none", **_WIDE),
+            pmui.TextInput.from_param(p.labels, placeholder="none", **_WIDE),
             pmui.TextInput.from_param(p.working_dir, placeholder="/data/tiles", **_WIDE),
             *_export(dashboard),
         ),
