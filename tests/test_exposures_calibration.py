@@ -31,8 +31,8 @@ def any_session(seed: int, *, compensated: bool = True):
     """A session of any geometry; all of it follows from the seed."""
     draw = np.random.default_rng(seed)
     return draw_exposures(
-        grid_squares=int(draw.integers(1, 5)),
-        stage_positions=int(draw.integers(6, 21)),
+        grid_squares=int(draw.integers(1, 3)),
+        stage_positions=int(draw.integers(8, 15)),
         groups=int(draw.integers(5, 38)),
         shots=int(draw.integers(1, 9)),
         k_um_per_unit=float(draw.uniform(22, 28)),
