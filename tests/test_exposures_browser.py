@@ -87,6 +87,7 @@ def test_radius_moves_the_marks_and_the_address(opened, bad):
     page.wait_for_function(f"() => Math.abs({RADIUS} - 1.2) < 1e-6")
     wait_for_map(page)
     assert page.evaluate(f"{GLYPHS}.bad.data_source.get_length()") > len(bad)
+    page.wait_for_function("() => location.search.includes('radius_um=1.2')")
     again = page.context.new_page()
     again.goto(page.url)
     again.wait_for_function(f"() => {MAP} && Math.abs({RADIUS} - 1.2) < 1e-6", timeout=30_000)

@@ -20,7 +20,13 @@ from dashboards.support.exposures_map import (
     colour_by_value,
     nearest_exposure,
 )
-from dashboards.support.exposures_report import RADII_UM, map_with_radii, session_inputs, write_exposures_report
+from dashboards.support.exposures_report import (
+    RADII_UM,
+    map_with_radii,
+    rows_of_pairs,
+    session_inputs,
+    write_exposures_report,
+)
 
 HTML_NAME = '<img src=x onerror="window.hit=1">'
 
@@ -229,3 +235,11 @@ def test_report_of_nothing_is_refused(drawn, calibration, duplicates, tmp_path):
     nothing = replace(duplicates, exposures=duplicates.exposures.iloc[:0])
     with pytest.raises(ValueError, match="at least one exposure"):
         write_exposures_report(tmp_path / "report.html", drawn.session, calibration, nothing)
+
+
+def test_montage_is_cut_between_pairs_and_keeps_its_heading():
+    montage = np.full((20, 6), 255, dtype=np.uint8)
+    for start, end in ((1, 3), (5, 9), (11, 15), (17, 20)):  # a heading and three rows of pairs
+        montage[start:end, 2] = 7
+    assert [len(part) for part in rows_of_pairs(montage)] == [8, 4, 3]
+    assert [len(part) for part in rows_of_pairs(montage[:4])] == [2]

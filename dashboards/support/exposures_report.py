@@ -121,7 +121,10 @@ def write_exposures_report(
         report.add_section(
             "Pairs",
             "Micrographs of duplicate pairs, with their foil holes.",
-            png(make_montage(duplicates, images, pairs_per_row=2, most_pairs=_SHOWN_PAIRS, tile_px=190)),
+            *map(
+                png,
+                rows_of_pairs(make_montage(duplicates, images, pairs_per_row=2, most_pairs=_SHOWN_PAIRS, tile_px=190)),
+            ),
         )
     return report.write(Path(path))
 
@@ -132,6 +135,26 @@ def _summary(calibration: Calibration, duplicates: Duplicates) -> dict[str, Any]
     names = ("k_um_per_unit", "angle_deg", "mirrored", "residual_um", "margin")
     shown.update({name: fitted[name] for name in names})
     return {heading(name): value for name, value in shown.items()}
+
+
+def rows_of_pairs(montage: np.ndarray) -> list[np.ndarray]:
+    """Cut a montage where nothing is drawn from side to side, so that a printed page ends between two pairs.
+
+    Parameters
+    ----------
+    montage : (rows, columns) array of uint8
+        White where nothing is drawn.
+
+    Returns
+    -------
+    list of (rows, columns) arrays
+        The first holds the heading and the first row of pairs.
+    """
+    drawn = np.concatenate([[False], (montage < np.iinfo(montage.dtype).max).any(axis=1), [False]])
+    starts, ends = np.flatnonzero(np.diff(drawn.astype(np.int8))).reshape(-1, 2).T
+    starts = np.delete(starts, slice(1, 2))
+    ends = ends[1:] if len(ends) > 1 else ends
+    return [montage[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def session_inputs(session: Session) -> pd.DataFrame:
