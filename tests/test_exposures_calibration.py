@@ -183,6 +183,12 @@ def test_no_exposures_are_refused():
             act(empty)
 
 
+@pytest.mark.parametrize("spacing", [1e-6, 0, -1, 1000, np.nan])
+def test_a_spacing_of_no_foil_is_refused(spacing):
+    with pytest.raises(ValueError, match=r"hole_spacing_um must be a number from 0\.2 to 50"):
+        calibrate_beam_shift(draw_exposures().session, hole_spacing_um=spacing)
+
+
 def test_it_can_be_stopped():
     stop = threading.Event()
     stop.set()

@@ -21,6 +21,8 @@ SAFE_MARGIN = 10.0
 """Below this margin another orientation may be the right one."""
 SPACINGS_UM = {"R1.2/1.3": 2.5, "R2/1": 3.0, "R2/2": 4.0, "R2/4": 6.0}
 """Distance between neighbouring holes of common foils."""
+POSSIBLE_SPACINGS_UM = (0.2, 50.0)
+"""Spacings that can be given; the search takes as long as the spacing is small."""
 _ANY_SPACING_UM = (1.4, 12.0)
 _SPACING_LEEWAY = 0.08
 _HINT_LEEWAY = 0.1
@@ -170,8 +172,9 @@ def calibrate_beam_shift(
     analysis.tasks.Cancelled
         When it was stopped.
     """
-    if hole_spacing_um is not None and not 0 < hole_spacing_um < np.inf:
-        raise ValueError(f"hole_spacing_um must be a number above 0; got {hole_spacing_um}.")
+    low_um, high_um = POSSIBLE_SPACINGS_UM
+    if hole_spacing_um is not None and not low_um <= hole_spacing_um <= high_um:
+        raise ValueError(f"hole_spacing_um must be a number from {low_um:g} to {high_um:g}; got {hole_spacing_um}.")
     parts = split_sessions(session)
     found: dict[str, Calibration] = {}
     refused: list[ValueError] = []
