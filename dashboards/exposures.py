@@ -24,7 +24,7 @@ from analysis.exposures import (
     read_epu_session,
 )
 from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
-from dashboards.support.dashboard import Dashboard, PageJob
+from dashboards.support.dashboard import Dashboard, build_page, serve_page
 from dashboards.support.exposures_controls import build_sidebar
 from dashboards.support.exposures_report import write_exposures_report
 from dashboards.support.exposures_text import python_text, shell_text
@@ -41,7 +41,6 @@ from dashboards.support.exposures_work import (
     write_everything,
 )
 from dashboards.support.jobs import quiet, start
-from dashboards.support.page import guarded, page
 
 ALL = "all"
 _CALIBRATED_BY = ["calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix"]
@@ -140,7 +139,7 @@ class ExposuresDashboard(Dashboard):
             if name in params:
                 params[name] = os.fspath(params[name])
         super().__init__(**params)
-        self.picture_job = PageJob()
+        self.picture_job = self.new_job()
         self.param.watch(self._folder_changed, ["folder"])
         self.param.watch(self._calibration_changed, _CALIBRATED_BY)
         self.param.watch(self._search, _SEARCHED_BY)
@@ -377,11 +376,6 @@ class ExposuresDashboard(Dashboard):
             if self.folder.strip() and not self.job.busy:
                 await self.look_again()
 
-    def close(self) -> None:
-        """Stop everything, because the page was closed."""
-        self.job.close()
-        self.picture_job.close()
-
     async def look_again(self) -> None:
         """Take up exposures that arrived since, and say so."""
         before, folder = self.session, self.folder.strip()
@@ -530,14 +524,7 @@ def build() -> pn.viewable.Viewable:
     """Return the served page, on the folders named by GRATICULE_EPU and GRATICULE_EPU_OUTPUT."""
     named = {"folder": os.environ.get("GRATICULE_EPU"), "working_dir": os.environ.get("GRATICULE_EPU_OUTPUT")}
     dashboard = ExposuresDashboard(**{name: value for name, value in named.items() if value}).sync_url()
-    pn.state.on_session_destroyed(lambda _: dashboard.close())
-    return page("Exposures", dashboard.sidebar(), [dashboard.main()], here="exposures")
+    return build_page(dashboard, "Exposures", "exposures")
 
 
-if pn.state.served and __name__ != "dashboards.exposures":
-    # The server runs this file anew for every page and empties it when the page is closed, under a thread that still
-    # works; the module of this name stays whole.
-    from dashboards import exposures
-
-    pn.extension("tabulator")
-    guarded(exposures.build).servable()
+serve_page(__name__, "dashboards.exposures")

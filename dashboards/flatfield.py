@@ -32,15 +32,14 @@ from analysis.flatfield import (
 )
 from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
-from dashboards.support.dashboard import Dashboard
+from dashboards.support.dashboard import Dashboard, build_page, serve_page
 from dashboards.support.figures import save_model_figures
 from dashboards.support.flatfield_controls import build_sidebar
 from dashboards.support.flatfield_matrix import group_lines
 from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.flatfield_views import build_main
 from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
-from dashboards.support.jobs import Job, quiet, start
-from dashboards.support.page import guarded, page
+from dashboards.support.jobs import quiet, start
 from dashboards.support.statement import Name, python_call, shell_line
 
 ONE_LAYER = "one layer"
@@ -111,7 +110,7 @@ class FlatfieldDashboard(Dashboard):
         if "working_dir" in params:
             params["working_dir"] = str(params["working_dir"])
         super().__init__(**params)
-        self.pair_job = Job()
+        self.pair_job = self.new_job()
         self.param.watch(self._looked_up_changed, _LOOKED_UP)
         self.param.watch(self._result_changed, ["result", "threshold", "layers"])
         self.param.watch(self._pair_changed, ["chosen"])
@@ -451,9 +450,7 @@ def build() -> pn.viewable.Viewable:
     if os.environ.get("GRATICULE_WORKING_DIR"):
         settings["working_dir"] = os.environ["GRATICULE_WORKING_DIR"]
     dashboard = FlatfieldDashboard(**settings).sync_url()
-    return page("Flatfield", dashboard.sidebar(), [dashboard.main()], here="flatfield")
+    return build_page(dashboard, "Flatfield", "flatfield")
 
 
-if pn.state.served:
-    pn.extension("tabulator")
-    guarded(build).servable()
+serve_page(__name__, "dashboards.flatfield")

@@ -3,7 +3,8 @@
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.page import ACCENT, Instrument, card, guarded, page, served_instruments, words
+from dashboards.support.dashboard import serve_page
+from dashboards.support.page import ACCENT, Instrument, card, page, served_instruments, words
 
 SENTENCE = "See, tweak and export the quality control of your microscope images."
 MORE = "Every page says how to do the same in Python and in the shell."
@@ -135,6 +136,4 @@ def build() -> pmui.Page:
     )
 
 
-if pn.state.served:
-    pn.extension()
-    guarded(build).servable()
+serve_page(__name__, "dashboards.home")

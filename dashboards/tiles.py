@@ -19,9 +19,8 @@ from analysis.pixel_size import convert_length
 from analysis.planes import PlaneInfo
 from analysis.synthetic.tiles import EXAMPLE_IMAGES, draw_images
 from analysis.tiles import Layout, Sources, export_tiles, find_images, judge_formats, judge_types, remove_tiles
-from dashboards.support.dashboard import Dashboard
-from dashboards.support.jobs import Job, quiet, start
-from dashboards.support.page import guarded, page
+from dashboards.support.dashboard import Dashboard, build_page, serve_page
+from dashboards.support.jobs import quiet, start
 from dashboards.support.tiles_controls import build_sidebar
 from dashboards.support.tiles_merge_work import merge_and_compare
 from dashboards.support.tiles_plan import Plan, find_earlier, lay_out, make_plan, tile_type
@@ -134,7 +133,7 @@ class TilesDashboard(Dashboard):
             if name in params:
                 params[name] = os.fspath(params[name])
         super().__init__(**params)
-        self.view_job = Job()
+        self.view_job = self.new_job()
         self.view_job.param.watch(lambda event: self.note(event.new), "error")
         self._loading, self._views, self._looks, self._dataset = False, 0, 0, {}
         self.param.watch(self._folder_changed, ["folder"])
@@ -536,9 +535,7 @@ def build() -> pn.viewable.Viewable:
     images = os.environ.get("GRATICULE_IMAGES", "").split(os.pathsep)
     named = {"folder": "\n".join(filter(None, images)), "working_dir": os.environ.get("GRATICULE_TILES")}
     dashboard = TilesDashboard(**{name: value for name, value in named.items() if value}).sync_url()
-    return page("Tiles", dashboard.sidebar(), [dashboard.main()], here="tiles")
+    return build_page(dashboard, "Tiles", "tiles")
 
 
-if pn.state.served:
-    pn.extension("tabulator")
-    guarded(build).servable()
+serve_page(__name__, "dashboards.tiles")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from analysis.synthetic.flatfield import Cohort, draw_cohort
 
@@ -121,6 +122,7 @@ def opened(page, server):
     page.on("request", lambda request: outside.append(request.url))
     page.set_viewport_size({"width": 1280, "height": 800})
     page.set_default_timeout(15_000)
+    expect.set_options(timeout=15_000)
 
     def go(path="/flatfield"):
         page.goto(server.address + path)

@@ -1,8 +1,9 @@
-"""What every instrument's page does alike: its job and log, its place in a cell, its settings in the address."""
+"""What every instrument's page does alike: its jobs and log, its place in a cell and on the server, its address."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,22 +11,11 @@ import panel as pn
 import param
 
 from dashboards.support.jobs import Job, quiet
+from dashboards.support.page import guarded, page
 
 
-class PageJob(Job):
-    """A job whose outcome is dropped when the page was closed meanwhile: there is nothing left to show it on."""
-
-    closed = False
-
-    async def run(self, *args: Any, **keywords: Any) -> Any:
-        """Run as `Job` does; None also when the page is closed."""
-        found = await super().run(*args, **keywords)
-        return None if self.closed else found
-
-    def close(self) -> None:
-        """Stop what runs, and take no result any more."""
-        self.closed = True
-        self.cancel()
+_SERVED = "bokeh_app_"
+"""What the server's name for a file that it runs begins with; as `panel.state.served` looks for."""
 
 
 class Dashboard(pn.viewable.Viewer):
@@ -48,9 +38,20 @@ class Dashboard(pn.viewable.Viewer):
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
-        self.job = PageJob()
+        self._jobs: list[Job] = []
+        self.job = self.new_job()
         self.job.param.watch(lambda event: self.note(event.new), "error")
         self._panel: pn.viewable.Viewable | None = None
+
+    def new_job(self) -> Job:
+        """Return a job that ends with the page."""
+        self._jobs.append(Job())
+        return self._jobs[-1]
+
+    def close(self) -> None:
+        """Stop everything, because the page was closed."""
+        for job in self._jobs:
+            job.close()
 
     def note(self, words: str) -> None:
         """Add a line to the log."""
@@ -103,3 +104,37 @@ class Dashboard(pn.viewable.Viewer):
             except ValueError as error:
                 # a job that starts now wipes its own line, but this must stay to be read
                 self.wrong_in_address = self.job.error = f"The page's address has a wrong value: {error}"
+
+
+def build_page(dashboard: Dashboard, title: str, name: str) -> pn.viewable.Viewable:
+    """Return an instrument as a served page, whose work ends when it is closed.
+
+    Parameters
+    ----------
+    dashboard
+        The instrument.
+    title
+        Title of the page.
+    name
+        Name of the page, as in ``INSTRUMENTS``.
+    """
+    pn.state.on_session_destroyed(lambda _: dashboard.close())
+    return page(title, dashboard.sidebar(), [dashboard.main()], here=name)
+
+
+def serve_page(running: str, module: str) -> None:
+    """Put a page on the server, when it is the server that runs its file.
+
+    The server runs the file anew for every visitor and empties it when the page is closed, under a thread that may
+    still work. So the page is built from the module of its name, which stays whole.
+
+    Parameters
+    ----------
+    running
+        ``__name__`` of the file that runs.
+    module
+        Name under which it is imported; it has a ``build()``.
+    """
+    if running.startswith(_SERVED):
+        pn.extension("tabulator")
+        guarded(importlib.import_module(module).build).servable()

@@ -21,8 +21,8 @@ from dashboards.support.exposures_map import (
 )
 from dashboards.support.exposures_words import group_title, member_words, micrometres
 from dashboards.support.exposures_work import Picture, has_pictures
-from dashboards.support.jobs import start
 from dashboards.support.page import card, empty_state, say, words
+from dashboards.support.standard_tabs import nothing_yet
 from dashboards.support.tabs import Shown, either, live, pane
 
 _INPUTS = ["result", "grid_square", "colour_by", "looked_at", "focus", "predose", "calibrated"]
@@ -48,24 +48,12 @@ def map_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
 def no_session(dashboard: Any) -> pn.viewable.Viewable:
     """Return what stands where no session is yet."""
-    button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
-    button.on_click(lambda _: start(dashboard.load_example))
-    nothing = empty_state(
+    return nothing_yet(
+        dashboard,
         "Which micrographs were shot twice in one place?",
         "Type the folder of an EPU session (the one with Images-Disc1) on the left, or look at sample data.",
-        button,
+        "The pictures stand here when the session is read and its beam shift calibrated.",
     )
-    waiting = empty_state(
-        "One moment", "The pictures stand here when the session is read and its beam shift calibrated."
-    )
-
-    def refresh(*_: Any) -> None:
-        waiting.visible = dashboard.job.busy
-        nothing.visible = not waiting.visible
-
-    dashboard.job.param.watch(refresh, "busy")
-    refresh()
-    return pn.Column(nothing, waiting, sizing_mode="stretch_width")
 
 
 def _map_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
@@ -13,7 +12,8 @@ from dashboards.support.exposures_map_view import map_tab, no_session
 from dashboards.support.exposures_tables import groups_table, show_tidy
 from dashboards.support.exposures_words import REPORT, problem_sentence, purpose
 from dashboards.support.jobs import start
-from dashboards.support.page import card, code_box, error_banner, say, words
+from dashboards.support.page import card, error_banner, say, words
+from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, report_buttons
 from dashboards.support.tabs import Shown, either
 
 MAP_TAB = 1
@@ -21,6 +21,12 @@ _IN_CODE = [
     "folder", "calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix", "radius_mode",
     "radius_um", "keep", "working_dir", "out", "rawdata", "montage", "rescale", "session", "predose",
 ]  # fmt: skip
+
+_LOGGED = {
+    "What could not be used, and why": lambda page: page.session.problems if page.session is not None else None,
+    "Beam diameters": lambda page: page.result.beam_diameters if page.result is not None else None,
+    "Sessions": lambda page: page.session.sessions if page.session is not None else None,
+}
 
 
 def build_main(dashboard: Any) -> pn.viewable.Viewable:
@@ -37,10 +43,10 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
         "Groups": lambda dashboard, shown: _groups_tab(dashboard, shown, to_map),
         "Optics groups": _optics_tab,
         "Export": _export_tab,
-        "Python and shell": _code_tab,
-        "Log": _log_tab,
+        "Python and shell": code_tab("The same lists without this page.", _IN_CODE),
+        "Log": log_tab(_LOGGED, ["session", "result"], show=show_tidy),
     }
-    tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
+    add_tabs(tabs, dashboard, content)
     return pmui.Column(*_banners(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
 
 
@@ -138,7 +144,7 @@ def _optics_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     return _with_result(dashboard, content)
 
 
-# ---- files, text and log ---------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------
 
 
 def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
@@ -174,7 +180,7 @@ def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         pmui.TextInput.from_param(p.rawdata, placeholder="none", **wide),
         pmui.Checkbox.from_param(p.montage, sizing_mode="stretch_width", size="small"),
         pmui.Checkbox.from_param(p.rescale, sizing_mode="stretch_width", size="small", disabled=p.montage.rx.not_()),
-        pmui.Row(button, *_report(dashboard)),
+        pmui.Row(button, *report_buttons(dashboard, REPORT)),
         title="Where",
     )
     lists = pmui.Column(
@@ -191,64 +197,3 @@ def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         margin=(12, 0),
     )
     return _with_result(dashboard, content)
-
-
-def _report(dashboard: Any) -> list[pn.viewable.Viewable]:
-    """A button that writes the report, and the way to take it along."""
-    button = pmui.Button(label="Write report", variant="outlined", margin=(12, 10))
-    download = pmui.FileDownload(label="Report (HTML)", filename=REPORT, visible=False, margin=(12, 10))
-
-    def refresh(*_: Any) -> None:
-        if dashboard.report is None:
-            download.visible = False
-        else:
-            download.param.update(file=str(dashboard.report), visible=True)
-
-    button.on_click(lambda _: start(dashboard.write_report))
-    dashboard.param.watch(refresh, "report")
-    return [button, download]
-
-
-def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    python, shell = code_box("Python", ""), code_box("Shell", "")
-
-    def refresh(*_: Any) -> None:
-        python.text = dashboard.code()
-        shell.text = dashboard.command()
-
-    dashboard.param.watch(refresh, _IN_CODE)
-    refresh()
-    return pmui.Column(
-        words("The same lists without this page.", variant="body1", margin=(4, 4)),
-        python,
-        shell,
-        sizing_mode="stretch_width",
-        margin=(12, 0),
-    )
-
-
-def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    lines = words("", margin=(4, 0))
-    problems, diameters, sessions = (pn.Column(sizing_mode="stretch_width") for _ in range(3))
-
-    def refresh_lines(*_: Any) -> None:
-        say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
-
-    def refresh(*_: Any) -> None:
-        read = dashboard.session
-        show_tidy(problems, read.problems if read is not None else pd.DataFrame())
-        show_tidy(sessions, read.sessions if read is not None else pd.DataFrame())
-        show_tidy(diameters, dashboard.result.beam_diameters if dashboard.result is not None else pd.DataFrame())
-
-    dashboard.param.watch(refresh_lines, ["log"])
-    dashboard.param.watch(shown(refresh), ["session", "result"])
-    refresh_lines()
-    shown(refresh)()
-    return pmui.Column(
-        card(lines, title="What was done"),
-        card(problems, title="What could not be used, and why", margin=(12, 0)),
-        card(diameters, title="Beam diameters", margin=(12, 0)),
-        card(sessions, title="Sessions", margin=(12, 0)),
-        sizing_mode="stretch_width",
-        margin=(12, 0),
-    )

@@ -23,12 +23,17 @@ from dashboards.support.flatfield_plots import (
     plot_pair_histogram,
     plot_pair_images,
 )
-from dashboards.support.flatfield_words import check_sentence, groups_sentence, pair_sentence, problem_sentence
+from dashboards.support.flatfield_words import REPORT, check_sentence, groups_sentence, pair_sentence, problem_sentence
 from dashboards.support.jobs import start
-from dashboards.support.page import card, code_box, empty_state, error_banner, say, words
+from dashboards.support.page import card, empty_state, error_banner, say, words
+from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, nothing_yet, report_buttons
 from dashboards.support.tabs import Shown, either, live, pane, show_table
 
 _MATRIX_INPUTS = ["result", "groups", "layers", "layer", "bounds", "sort_by", "lines", "lines_after", "chosen"]
+_IN_CODE = [
+    "roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir", "layers", "layer", "threshold",
+    "sort_by", "lines", "lines_after", "bounds", "result",
+]  # fmt: skip
 
 
 # ---- the page's middle -----------------------------------------------------------------------------------
@@ -42,11 +47,19 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
         "Groups": _groups_tab,
         "Model": _model_tab,
         "Table": _table_tab,
-        "Python and shell": _code_tab,
-        "Log": _log_tab,
+        "Python and shell": code_tab("The same numbers without this page.", _IN_CODE, _commands),
+        "Log": log_tab({"What could not be used, and why": _problems}, ["result"]),
     }
-    tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
+    add_tabs(tabs, dashboard, content)
     return pmui.Column(_problems_banner(dashboard), dashboard.job.panel(), tabs, sizing_mode="stretch_width", margin=8)
+
+
+def _commands(dashboard: Any) -> str:
+    return f"{dashboard.command()}\n{dashboard.groups_command()}"
+
+
+def _problems(dashboard: Any) -> pd.DataFrame | None:
+    return dashboard.result.problems if dashboard.result is not None else None
 
 
 def _has_groups(dashboard: Any) -> bool:
@@ -75,12 +88,11 @@ def _problems_banner(dashboard: Any) -> pn.viewable.Viewable:
 
 
 def _no_slides(dashboard: Any) -> pn.viewable.Viewable:
-    button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
-    button.on_click(lambda _: start(dashboard.load_example))
-    return empty_state(
+    return nothing_yet(
+        dashboard,
         "Which slides share one illumination?",
         "Type the folders that hold your slides (each with a sampledef.csv) on the left, or look at sample data.",
-        button,
+        "The pictures stand here when the slides are found.",
     )
 
 
@@ -444,58 +456,10 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         ),
     )
     content = pmui.Column(
-        title, pmui.Row(downloads, *_report(dashboard)), card(table), sizing_mode="stretch_width", margin=(12, 0)
+        title,
+        pmui.Row(downloads, *report_buttons(dashboard, REPORT)),
+        card(table),
+        sizing_mode="stretch_width",
+        margin=(12, 0),
     )
     return either(dashboard, ["result"], lambda: _has_slides(dashboard), content, _no_slides(dashboard))
-
-
-def _report(dashboard: Any) -> list[pn.viewable.Viewable]:
-    """A button that writes the report, and the way to take it along."""
-    button = pmui.Button(label="Write report", variant="contained")
-    download = pmui.FileDownload(label="Report (HTML)", filename="flatfield_report.html", visible=False)
-
-    def refresh(*_: Any) -> None:
-        download.param.update(file=str(dashboard.report), visible=True)
-
-    button.on_click(lambda _: start(dashboard.write_report))
-    dashboard.param.watch(refresh, "report")
-    return [button, download]
-
-
-def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    python, shell = code_box("Python", ""), code_box("Shell", "")
-
-    def refresh(*_: Any) -> None:
-        python.text = dashboard.code()
-        shell.text = f"{dashboard.command()}\n{dashboard.groups_command()}"
-
-    dashboard.param.watch(
-        refresh,
-        ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir", "layers", "layer",
-         "threshold", "sort_by", "lines", "lines_after", "bounds", "result"],
-    )  # fmt: skip
-    refresh()
-    return pmui.Column(
-        words("The same numbers without this page.", variant="body1", margin=(4, 4)),
-        python,
-        shell,
-        sizing_mode="stretch_width",
-        margin=(12, 0),
-    )
-
-
-def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    lines, problems = words("", margin=(4, 0)), pn.Column(sizing_mode="stretch_width")
-
-    def refresh(*_: Any) -> None:
-        say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
-        show_table(problems, dashboard.result.problems if dashboard.result is not None else pd.DataFrame())
-
-    dashboard.param.watch(refresh, ["log", "result"])
-    refresh()
-    return pmui.Column(
-        card(lines, title="What was done"),
-        card(problems, title="What could not be used, and why", margin=(12, 0)),
-        sizing_mode="stretch_width",
-        margin=(12, 0),
-    )

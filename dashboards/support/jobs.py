@@ -24,7 +24,7 @@ class Job(param.Parameterized):
     """One thing at a time that a page is busy with.
 
     A new job asks the one before it to stop and takes its place; the result of a job that was overtaken is
-    dropped.
+    dropped. So is that of a job whose page was closed: there is nothing left to show it on.
     """
 
     busy = param.Boolean(default=False, doc="Whether something runs.")
@@ -36,10 +36,16 @@ class Job(param.Parameterized):
         super().__init__(**params)
         self._cancel = threading.Event()
         self._number = 0
+        self.closed = False
 
     def cancel(self) -> None:
         """Ask what runs to stop; finished work is kept."""
         self._cancel.set()
+
+    def close(self) -> None:
+        """Stop what runs, and take no result any more."""
+        self.closed = True
+        self.cancel()
 
     async def run(self, words: str, function: Callable[..., Output], *args: Any, **keywords: Any) -> Output | None:
         """Run a function in a thread and return its result.
@@ -54,7 +60,7 @@ class Job(param.Parameterized):
         Returns
         -------
         object or None
-            None when it failed, was cancelled or was overtaken. What failed is in ``error``.
+            None when it failed, was cancelled or overtaken, or when the page was closed. What failed is in ``error``.
         """
         self._cancel.set()
         self._cancel = cancel = threading.Event()
@@ -76,7 +82,7 @@ class Job(param.Parameterized):
             logger.exception("%s failed.", words)
             return self._end(number, "", f"{type(error).__name__}: {error} (a fault of the program; see the log).")
         self._end(number, "")
-        return found if number == self._number else None
+        return found if number == self._number and not self.closed else None
 
     def _step(self, number: int, done: int, total: int, words: str) -> None:
         if number == self._number and self.busy:

@@ -11,9 +11,10 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import start
 from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.tabs import Shown, show_table
 from dashboards.support.tiles_merge_work import MergedPictures, merged_folder
-from dashboards.support.tiles_words import count_of, earlier_words, plan_words
+from dashboards.support.tiles_words import REPORT, count_of, earlier_words, plan_words
 
 _TWO = {"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)", "align-items": "start"}
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
@@ -35,7 +36,10 @@ def files_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     """Return what will be written, the button that does it, and what was written."""
     content = pn.GridBox(
         card(
-            *_planned(dashboard), pmui.Row(*_buttons(dashboard)), pmui.Row(*_report(dashboard)), title="What to write"
+            *_planned(dashboard),
+            pmui.Row(*_buttons(dashboard)),
+            pmui.Row(*report_buttons(dashboard, REPORT)),
+            title="What to write",
         ),
         card(_there(dashboard), pmui.Row(*_remove(dashboard)), title="What is there"),
         ncols=2,
@@ -91,21 +95,6 @@ def _buttons(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.job.param.watch(allow, "busy")
     allow()
     return [button]
-
-
-def _report(dashboard: Any) -> list[pn.viewable.Viewable]:
-    button = pmui.Button(label="Write report", variant="outlined", margin=(4, 10, 4, 0))
-    download = pmui.FileDownload(label="Report (HTML)", filename="tiles_report.html", visible=False, margin=(4, 10))
-
-    def refresh(*_: Any) -> None:
-        if dashboard.report is None:
-            download.visible = False
-        else:
-            download.param.update(file=str(dashboard.report), visible=True)
-
-    button.on_click(lambda _: start(dashboard.write_report))
-    dashboard.param.watch(refresh, "report")
-    return [button, download]
 
 
 def _there(dashboard: Any) -> pn.viewable.Viewable:

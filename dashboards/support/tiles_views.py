@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.jobs import start
-from dashboards.support.page import as_text, card, code_box, empty_state, error_banner, say, words
+from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.standard_tabs import code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either, show_table
 from dashboards.support.tiles_files_view import files_tab, merge_tab
 from dashboards.support.tiles_tile_view import tiles_tab, values_tab
@@ -32,6 +31,11 @@ figcaption { font: 500 0.78rem system-ui, sans-serif; padding-top: 3px; overflow
   white-space: nowrap; color: var(--mui-palette-text-secondary, #7a8594); }
 """
 
+_LOGGED = {
+    "What could not be used, and why": lambda page: page.sources.problems if page.sources is not None else None,
+    "What could not be cut, and why": lambda page: page.exported.problems if page.exported is not None else None,
+}
+
 
 def build_main(dashboard: Any) -> pn.viewable.Viewable:
     """Return the tabs of the tiles page below its status line."""
@@ -46,15 +50,14 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
         "Values": values_tab,
         "Files": files_tab,
         "Merge": merge_tab,
-        "Python and shell": _code_tab,
-        "Log": _log_tab,
+        "Python and shell": code_tab("The same tiles without this page.", _IN_CODE),
+        "Log": log_tab(_LOGGED, ["sources", "exported"]),
     }
-    nothing = _no_images(dashboard)
     needs_images = ("Images", "Tiles", "Values", "Files")
     for place, (name, build) in enumerate(content.items()):
         made = build(dashboard, Shown(tabs, place))
         if name in needs_images:
-            made = either(dashboard, ["sources", "layout"], lambda: _some(dashboard), made, nothing())
+            made = either(dashboard, ["sources", "layout"], lambda: _some(dashboard), made, _no_images(dashboard))
         tabs.append((name, made))
     jobs = [dashboard.job.panel(), _view_job(dashboard)]
     return pmui.Column(*_banners(dashboard), *jobs, tabs, sizing_mode="stretch_width", margin=8)
@@ -76,26 +79,13 @@ def _some(dashboard: Any) -> bool:
     return dashboard.sources is not None and len(dashboard.sources) > 0
 
 
-def _no_images(dashboard: Any) -> Any:
-    def make() -> pn.viewable.Viewable:
-        button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
-        button.on_click(lambda _: start(dashboard.load_example))
-        nothing = empty_state(
-            "How do I cut my images into tiles that a network can learn from?",
-            "Type a folder of images (TIFF, PNG, JPEG) on the left, or look at sample data.",
-            button,
-        )
-        waiting = empty_state("One moment", "The images stand here when they have been looked at.")
-
-        def refresh(*_: Any) -> None:
-            waiting.visible = dashboard.job.busy
-            nothing.visible = not waiting.visible
-
-        dashboard.job.param.watch(refresh, "busy")
-        refresh()
-        return pn.Column(nothing, waiting, sizing_mode="stretch_width")
-
-    return make
+def _no_images(dashboard: Any) -> pn.viewable.Viewable:
+    return nothing_yet(
+        dashboard,
+        "How do I cut my images into tiles that a network can learn from?",
+        "Type a folder of images (TIFF, PNG, JPEG) on the left, or look at sample data.",
+        "The images stand here when they have been looked at.",
+    )
 
 
 def _banners(dashboard: Any) -> list[pn.viewable.Viewable]:
@@ -166,52 +156,3 @@ def mosaic_html(sample: list[tuple[str, bytes]]) -> str:
         picture = f'<img alt="{as_text(name)}" src="{address}">' if content else '<img alt="not readable">'
         figures.append(f"<figure>{picture}<figcaption>{as_text(name)}</figcaption></figure>")
     return f'<div class="mosaic">{"".join(figures)}</div>'
-
-
-# ---- text and log ----------------------------------------------------------------------------------------
-
-
-def _code_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    python, shell = code_box("Python", ""), code_box("Shell", "")
-
-    def refresh(*_: Any) -> None:
-        python.text = dashboard.code()
-        shell.text = dashboard.command()
-
-    dashboard.param.watch(refresh, _IN_CODE)
-    refresh()
-    return pmui.Column(
-        words("The same tiles without this page.", variant="body1", margin=(4, 4)),
-        python,
-        shell,
-        sizing_mode="stretch_width",
-        margin=(12, 0),
-    )
-
-
-def _log_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
-    lines, problems, uncut = (
-        words("", margin=(4, 0)),
-        pn.Column(sizing_mode="stretch_width"),
-        pn.Column(sizing_mode="stretch_width"),
-    )
-
-    def refresh_lines(*_: Any) -> None:
-        say(lines, "\n".join(dashboard.log[-50:]) or "Nothing has been done yet.")
-
-    def refresh(*_: Any) -> None:
-        sources, exported = dashboard.sources, dashboard.exported
-        show_table(problems, sources.problems if sources is not None else pd.DataFrame())
-        show_table(uncut, exported.problems if exported is not None else pd.DataFrame())
-
-    dashboard.param.watch(refresh_lines, ["log"])
-    dashboard.param.watch(shown(refresh), ["sources", "exported"])
-    refresh_lines()
-    shown(refresh)()
-    return pmui.Column(
-        card(lines, title="What was done"),
-        card(problems, title="What could not be used, and why", margin=(12, 0)),
-        card(uncut, title="What could not be cut, and why", margin=(12, 0)),
-        sizing_mode="stretch_width",
-        margin=(12, 0),
-    )

@@ -1,0 +1,168 @@
+"""What every instrument's page has: text for Python and shell, the log, the report's button, and what to do first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+
+from dashboards.support.jobs import start
+from dashboards.support.page import card, code_box, empty_state, say, words
+from dashboards.support.tabs import Shown, show_table
+
+_LINES_SHOWN = 50
+
+Build = Callable[[Any, Shown], pn.viewable.Viewable]
+
+
+def add_tabs(tabs: pmui.Tabs, dashboard: Any, content: Mapping[str, Build]) -> None:
+    """Put tabs on a page.
+
+    Parameters
+    ----------
+    tabs
+        Where they go.
+    dashboard
+        The page.
+    content
+        For every title a function that is called with the page and a `Shown`, and returns what is on the tab.
+    """
+    tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
+
+
+def code_tab(sentence: str, on: Sequence[str], shell: Callable[[Any], str] | None = None) -> Build:
+    """Return what builds the tab with the page's ``code()`` and ``command()``.
+
+    Parameters
+    ----------
+    sentence
+        What the text gives.
+    on
+        Parameters of the page that change the text.
+    shell
+        Called with the page in place of ``command()``, where one line is not enough.
+    """
+
+    def build(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+        python, line = code_box("Python", ""), code_box("Shell", "")
+
+        def refresh(*_: Any) -> None:
+            python.text = dashboard.code()
+            line.text = shell(dashboard) if shell is not None else dashboard.command()
+
+        dashboard.param.watch(refresh, list(on))
+        refresh()
+        return pmui.Column(
+            words(sentence, variant="body1", margin=(4, 4)),
+            python,
+            line,
+            sizing_mode="stretch_width",
+            margin=(12, 0),
+        )
+
+    return build
+
+
+def log_tab(
+    tables: Mapping[str, Callable[[Any], pd.DataFrame | None]],
+    on: Sequence[str],
+    *,
+    show: Callable[[pn.Column, pd.DataFrame], None] = show_table,
+) -> Build:
+    """Return what builds the tab with what was done, and tables of what could not be.
+
+    Parameters
+    ----------
+    tables
+        For every title a function of the page that returns a table; None where there is none yet.
+    on
+        Parameters of the page that change the tables.
+    show
+        Puts a table on the page.
+    """
+
+    def build(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+        lines = words("", margin=(4, 0))
+        places = {title: pn.Column(sizing_mode="stretch_width") for title in tables}
+
+        def refresh_lines(*_: Any) -> None:
+            say(lines, "\n".join(dashboard.log[-_LINES_SHOWN:]) or "Nothing has been done yet.")
+
+        def refresh(*_: Any) -> None:
+            for title, table_of in tables.items():
+                table = table_of(dashboard)
+                show(places[title], table if table is not None else pd.DataFrame())
+
+        dashboard.param.watch(refresh_lines, ["log"])
+        dashboard.param.watch(shown(refresh), list(on))
+        refresh_lines()
+        shown(refresh)()
+        return pmui.Column(
+            card(lines, title="What was done"),
+            *(card(place, title=title, margin=(12, 0)) for title, place in places.items()),
+            sizing_mode="stretch_width",
+            margin=(12, 0),
+        )
+
+    return build
+
+
+def report_buttons(dashboard: Any, filename: str) -> list[pn.viewable.Viewable]:
+    """Return a button that writes the report, and one that takes it along once it is written.
+
+    Parameters
+    ----------
+    dashboard
+        The page.
+    filename
+        Name of the file taken along.
+    """
+    button = pmui.Button(label="Write report", variant="outlined", margin=(4, 10, 4, 0))
+    download = pmui.FileDownload(label="Report (HTML)", filename=filename, visible=False, margin=(4, 10))
+
+    def refresh(*_: Any) -> None:
+        if dashboard.report is None:
+            download.visible = False
+        else:
+            download.param.update(file=str(dashboard.report), visible=True)
+
+    def allow(*_: Any) -> None:
+        button.disabled = dashboard.job.busy
+
+    button.on_click(lambda _: start(dashboard.write_report))
+    dashboard.param.watch(refresh, "report")
+    dashboard.job.param.watch(allow, "busy")
+    refresh()
+    allow()
+    return [button, download]
+
+
+def nothing_yet(dashboard: Any, question: str, sentence: str, waiting_for: str) -> pn.viewable.Viewable:
+    """Return what stands where there is no data yet: what to do, or what the page is waiting for.
+
+    Parameters
+    ----------
+    dashboard
+        The page; its ``load_example()`` is offered.
+    question
+        What the instrument answers.
+    sentence
+        What to do.
+    waiting_for
+        What will stand here when the job that runs is done.
+    """
+    button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
+    button.on_click(lambda _: start(dashboard.load_example))
+    nothing = empty_state(question, sentence, button)
+    waiting = empty_state("One moment", waiting_for)
+
+    def refresh(*_: Any) -> None:
+        waiting.visible = dashboard.job.busy
+        nothing.visible = not waiting.visible
+
+    dashboard.job.param.watch(refresh, "busy")
+    refresh()
+    return pn.Column(nothing, waiting, sizing_mode="stretch_width")
