@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from analysis.tasks import Cancelled
-from dashboards.support.jobs import Job
+from dashboards.support.jobs import Job, gently
 from dashboards.support.statement import Name, python_call, shell_line
 
 
@@ -90,3 +90,21 @@ def test_settings_as_text():
         "do", ["my data"], {"regex": "-x $HOME", "none": None, "flag": True, "of": ("a", "b"), "no": False}
     )
     assert line == "do 'my data' --regex='-x $HOME' --flag --of a,b"
+
+
+def test_widgets_are_refreshed_at_once_and_then_gently():
+    seen = []
+
+    async def often():
+        state = {"value": 0}
+        refresh = gently(lambda *_: seen.append(state["value"]))
+        for value in range(1, 20):
+            state["value"] = value
+            refresh()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.6)
+
+    asyncio.run(often())
+    assert seen[0] == 1 and seen[-1] == 19 and len(seen) <= 3
+    gently(lambda *_: seen.append("no loop"))()
+    assert seen[-1] == "no loop"

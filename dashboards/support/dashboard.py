@@ -13,7 +13,6 @@ import param
 from dashboards.support.jobs import Job, quiet
 from dashboards.support.page import guarded, page
 
-
 _SERVED = "bokeh_app_"
 """What the server's name for a file that it runs begins with; as `panel.state.served` looks for."""
 

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.exposures_words import count_of, radius_sentence
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
 
 RADIUS_BOUNDS_UM = (0.05, 2.0)
@@ -76,6 +76,7 @@ def _session_line(dashboard: Any) -> pn.viewable.Viewable:
 def _again(dashboard: Any) -> pn.viewable.Viewable:
     button = pmui.Button(label="Read again", variant="outlined", size="small", margin=(2, 10, 6, 10))
 
+    @gently
     def refresh(*_: Any) -> None:
         button.disabled = not dashboard.folder.strip() or dashboard.job.busy
 

@@ -11,7 +11,7 @@ from dashboards.support.exposures_calibrate_view import calibrate_tab
 from dashboards.support.exposures_map_view import map_tab, no_session
 from dashboards.support.exposures_tables import groups_table, show_tidy
 from dashboards.support.exposures_words import REPORT, problem_sentence, purpose
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, error_banner, say, words
 from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, report_buttons
 from dashboards.support.tabs import Shown, either
@@ -163,6 +163,7 @@ def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         said = [f"{path.name}, {path.stat().st_size:,} bytes" for path in dashboard.written if path.exists()]
         say(written, "\n".join(said) or "Nothing yet.")
 
+    @gently
     def allow(*_: Any) -> None:
         button.disabled = dashboard.result is None or dashboard.job.busy
 

@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
 
 _SHOWN_NAMES = 24
@@ -89,6 +89,7 @@ def _pattern(dashboard: Any) -> pn.viewable.Viewable:
 def _compare_button(dashboard: Any) -> pn.viewable.Viewable:
     button = pmui.Button(label="Compare", variant="contained", sizing_mode="stretch_width", margin=(8, 10))
 
+    @gently
     def refresh(*_: Any) -> None:
         missing = dashboard.result.unknown_pairs if dashboard.result is not None else 0
         some = dashboard.result is not None and len(dashboard.result.slides) > 1
@@ -117,6 +118,7 @@ def _register(dashboard: Any) -> list[pn.viewable.Viewable]:
         close_on_click=True,
     )
 
+    @gently
     def refresh(*_: Any) -> None:
         ready = dashboard.result is not None and len(dashboard.result.slides) > 0
         count = len(dashboard.slides_to_register()) if ready else 0

@@ -24,7 +24,7 @@ from dashboards.support.flatfield_plots import (
     plot_pair_images,
 )
 from dashboards.support.flatfield_words import REPORT, check_sentence, groups_sentence, pair_sentence, problem_sentence
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, empty_state, error_banner, say, words
 from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, nothing_yet, report_buttons
 from dashboards.support.tabs import Shown, either, live, pane, show_table
@@ -337,6 +337,7 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     chooser.param.watch(lambda event: _choose_version(dashboard, event.new), "value")
 
+    @gently
     def allow_test(*_: Any) -> None:
         test.disabled = not _has_slides(dashboard) or dashboard.job.busy
 

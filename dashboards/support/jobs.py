@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from dashboards.support.page import error_banner, say, status_line
 
 Output = TypeVar("Output")
 logger = logging.getLogger(__name__)
+_MOMENT_S = 0.3
 
 
 class Job(param.Parameterized):
@@ -99,6 +101,7 @@ class Job(param.Parameterized):
         stop = pmui.Button(label="Cancel", variant="outlined", size="small", visible=False, on_click=self._asked)
         banner = error_banner()
 
+        @gently
         def show(*_: Any) -> None:
             bar.param.update(value=self.share, visible=self.busy)
             stop.visible = self.busy
@@ -136,6 +139,43 @@ def start(work: Callable[[], Awaitable[Any]]) -> None:
 
 
 _running: set[asyncio.Task] = set()  # a task that nobody holds may be collected half way
+
+
+def gently(refresh: Callable[..., None]) -> Callable[..., None]:
+    """Return a callback that refreshes widgets at once, and then not again before a moment has passed.
+
+    A Material component that is changed again while the browser still works on the change before may stay at the older
+    value: a button is grey for ever, a bar never goes. What is asked for within the moment is done once at its end.
+
+    Parameters
+    ----------
+    refresh
+        Called without arguments that matter; it reads all it needs when it runs.
+    """
+    last, later = -_MOMENT_S, None
+
+    def now() -> None:
+        nonlocal last, later
+        last, later = time.monotonic(), None
+        refresh()
+
+    @functools.wraps(refresh)
+    def call(*_: Any) -> None:
+        nonlocal later
+        if later is not None:
+            return
+        wait_s = last + _MOMENT_S - time.monotonic()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            now()
+            return
+        if wait_s <= 0:
+            now()
+        else:
+            later = loop.call_later(wait_s, now)
+
+    return call
 
 
 def quiet(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, code_box, empty_state, say, words
 from dashboards.support.tabs import Shown, show_table
 
@@ -129,6 +129,7 @@ def report_buttons(dashboard: Any, filename: str) -> list[pn.viewable.Viewable]:
         else:
             download.param.update(file=str(dashboard.report), visible=True)
 
+    @gently
     def allow(*_: Any) -> None:
         button.disabled = dashboard.job.busy
 
@@ -159,6 +160,7 @@ def nothing_yet(dashboard: Any, question: str, sentence: str, waiting_for: str) 
     nothing = empty_state(question, sentence, button)
     waiting = empty_state("One moment", waiting_for)
 
+    @gently
     def refresh(*_: Any) -> None:
         waiting.visible = dashboard.job.busy
         nothing.visible = not waiting.visible

@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
+from dashboards.support.jobs import gently
 from dashboards.support.page import words
 
 _TABLE_ROWS = 20
@@ -64,6 +65,7 @@ def either(dashboard: Any, on: list[str], shown: Callable[[], bool], content: An
     Both are on the page from the start, because a plot added later fails now and then in the browser.
     """
 
+    @gently
     def refresh(*_: Any) -> None:
         content.visible = shown()
         otherwise.visible = not content.visible

@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
 from dashboards.support.tiles_words import factor_words, file_size_words, plan_words, size_words, sources_words
 
@@ -54,6 +54,7 @@ def _images(dashboard: Any) -> list[pn.viewable.Viewable]:
         channel.param.update(visible=channels > 1, label=f"Channel, 1 to {channels}", end=max(channels, 1))
         plane.param.update(visible=planes > 1, label=f"Plane, 1 to {planes}", end=max(planes, 1))
 
+    @gently
     def allow(*_: Any) -> None:
         again.disabled = not dashboard.folders or dashboard.job.busy
 
@@ -175,6 +176,7 @@ def _export(dashboard: Any) -> list[pn.viewable.Viewable]:
     line = words("", **_LINE)
     button = pmui.Button(label="Export", variant="contained", sizing_mode="stretch_width", margin=(6, 10, 14, 10))
 
+    @gently
     def refresh(*_: Any) -> None:
         plan = dashboard.plan
         say(line, plan_words(plan, format=dashboard.format) if plan is not None else "")

@@ -9,7 +9,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import as_text, card, error_banner, say, words
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.tabs import Shown, show_table
@@ -86,6 +86,7 @@ def _planned(dashboard: Any) -> list[pn.viewable.Viewable]:
 def _buttons(dashboard: Any) -> list[pn.viewable.Viewable]:
     button = pmui.Button(label="Write tiles", variant="contained", margin=(12, 10, 4, 0))
 
+    @gently
     def allow(*_: Any) -> None:
         some = dashboard.plan is not None and dashboard.plan.tiles > 0
         button.disabled = not some or dashboard.job.busy or not dashboard.working_dir.strip()
@@ -119,6 +120,7 @@ def _remove(dashboard: Any) -> list[pn.viewable.Viewable]:
         close_on_click=True,
     )  # fmt: skip
 
+    @gently
     def allow(*_: Any) -> None:
         button.disabled = dashboard.earlier is None or dashboard.job.busy
 
@@ -151,6 +153,7 @@ def merge_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     line, problems = words("", muted=True, margin=(4, 10)), error_banner(severity="warning")
     pictures = pn.pane.HTML("", stylesheets=[_PICTURES], sizing_mode="stretch_width")
 
+    @gently
     def allow(*_: Any) -> None:
         button.disabled = dashboard.earlier is None or dashboard.job.busy
         if dashboard.earlier is None:

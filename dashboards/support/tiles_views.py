@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from dashboards.support.jobs import gently
 from dashboards.support.page import as_text, card, error_banner, say, words
 from dashboards.support.standard_tabs import code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either, show_table
@@ -67,6 +68,7 @@ def _view_job(dashboard: Any) -> pn.viewable.Viewable:
     """What the image shown is waiting for; nothing most of the time."""
     panel = dashboard.view_job.panel()
 
+    @gently
     def refresh(*_: Any) -> None:
         panel.visible = dashboard.view_job.busy or bool(dashboard.view_job.error)
 
