@@ -81,9 +81,31 @@ def _tiles_picture() -> str:
     )
 
 
+def _circles_picture() -> str:
+    """Small night of discs with their circles found, and a chart whose last point is out of its limits, as SVG."""
+    discs = ((30, 34, 17), (84, 26, 12), (62, 84, 22), (122, 76, 15), (20, 104, 10), (128, 26, 9), (108, 112, 8))
+    filled = "".join(f'<circle cx="{x}" cy="{y}" r="{r}"/>' for x, y, r in discs)
+    heights = (70, 58, 66, 74, 61, 68, 63, 22)
+    points = [(178 + 16 * place, height) for place, height in enumerate(heights)]
+    line = " ".join(f"{x},{y}" for x, y in points)
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="3.4" fill="{ACCENT}"/>' for x, y in points[:-1])
+    x, y = points[-1]
+    return (
+        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="circles"><defs>'
+        '<clipPath id="night"><rect width="150" height="126" rx="3"/></clipPath></defs>'
+        '<g clip-path="url(#night)"><rect width="150" height="126" fill="#22303a"/>'
+        f'<g fill="#cfe0e5" fill-opacity="0.85" stroke="#c77d11" stroke-width="2">{filled}</g></g>'
+        '<g stroke="#8a94a3" stroke-width="1.2" fill="none"><path d="M168 65H302"/>'
+        '<path d="M168 42H302M168 88H302" stroke-dasharray="4 3"/></g>'
+        f'<polyline points="{line}" fill="none" stroke="{ACCENT}" stroke-opacity="0.6" stroke-width="1.6"/>{dots}'
+        f'<path d="M{x} {y - 6}l6 6l-6 6l-6 -6z" fill="#c1121f"/></svg>'
+    )
+
+
 PICTURES = {
     "flatfield": lambda: _matrix_picture() + _field_picture(),
     "tiles": _tiles_picture,
+    "circles": _circles_picture,
     "exposures": _holes_picture,
 }
 

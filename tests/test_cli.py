@@ -40,7 +40,7 @@ from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_exposures
 from analysis.synthetic.flatfield import draw_fields
 from analysis.tables import read_table
 from analysis.tasks import Cancelled
-from dashboards.support import demo, exposures_demo, flatfield_command, flatfield_demo, serving
+from dashboards.support import circles_demo, demo, exposures_demo, flatfield_command, flatfield_demo, serving
 from dashboards.support.acts import aligned
 from dashboards.support.command import app, main
 
@@ -503,6 +503,8 @@ def small_demo(monkeypatch):
     small = {**flatfield_demo.EXAMPLE_COHORT, "shape": (48, 66, 35), "sizes": (3, 2)}
     monkeypatch.setattr(flatfield_demo, "EXAMPLE_COHORT", small)
     monkeypatch.setattr(exposures_demo, "EXAMPLE_SESSION", {**exposures_demo.EXAMPLE_SESSION, "image_px": 48})
+    few = {**circles_demo.EXAMPLE_ACQUISITIONS, "dates": ("20180401", "20180402"), "fields": 1, "drift": {}}
+    monkeypatch.setattr(circles_demo, "EXAMPLE_ACQUISITIONS", few)
 
 
 def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
@@ -517,6 +519,7 @@ def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
         assert told["exposures"]["calibration"]["k_um_per_unit"] == pytest.approx(24.33, rel=0.005)
         assert told["exposures"]["duplicates"]["bad"] == bad_of_the_example()
         assert told["tiles"]["merged"]["problems"] == 0
+        assert told["circles"]["images"] == 8
         for folder in ("results", "data"):
             (here / "demo" / "flatfield" / folder / "mine.txt").write_text("keep me", encoding="utf-8")
     assert summary["comparison"]["new_pairs"] == 0
@@ -616,12 +619,14 @@ def test_folders_reach_the_pages_through_the_environment(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(serving, "_serve", lambda *args: _nothing())
     monkeypatch.chdir(tmp_path)
-    line = ["serve", "--roots", "a", "b", "--workingdir", "work", "--images", "cells", "--epudata", "session",
-            "--port", "0"]  # fmt: skip
+    line = ["serve", "--roots", "a", "b", "--workingdir", "work", "--images", "cells", "--acquisitions", "nights",
+            "--circles", "found", "--epudata", "session", "--port", "0"]  # fmt: skip
     assert main(line) == 0
     assert os.environ["GRATICULE_ROOTS"].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert os.environ["GRATICULE_WORKING_DIR"] == str(tmp_path / "work")
     assert os.environ["GRATICULE_IMAGES"] == str(tmp_path / "cells")
+    assert os.environ["GRATICULE_ACQUISITIONS"] == str(tmp_path / "nights")
+    assert os.environ["GRATICULE_CIRCLES"] == str(tmp_path / "found")
     assert os.environ["GRATICULE_EPU"] == str(tmp_path / "session")
 
 
@@ -651,6 +656,8 @@ def command_lines():
         lines.append(f"| `graticule flatfield {name}` | {app['flatfield'][name].help} |")
     for name in ("info", "export", "merge", "remove", "report"):
         lines.append(f"| `graticule tiles {name}` | {app['tiles'][name].help} |")
+    for name in ("generate", "run", "status", "aggregate", "report"):
+        lines.append(f"| `graticule circles {name}` | {app['circles'][name].help} |")
     for name in ("calibrate", "duplicates", "watch", "groups", "report", "find_dupl"):
         lines.append(f"| `graticule exposures {name}` | {app['exposures'][name].help} |")
     return lines

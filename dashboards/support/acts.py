@@ -42,6 +42,8 @@ class Outcome:
         Shown on the terminal.
     warnings
         Sentences printed on standard error; they change no exit code.
+    sentence
+        One line for people in place of the summary; JSON has both.
     """
 
     summary: dict[str, Any]
@@ -49,6 +51,7 @@ class Outcome:
     problems: pd.DataFrame = field(default_factory=pd.DataFrame)
     table: pd.DataFrame | None = None
     warnings: Sequence[str] = ()
+    sentence: str = ""
 
 
 class Bar:
@@ -261,7 +264,8 @@ def _say(words: str, code: int) -> int:
 def report(outcome: Outcome, *, as_json: bool) -> int:
     """Print an outcome: the summary on stdout, warnings and problems on stderr."""
     if as_json:
-        print(json.dumps(_plain(outcome.summary), ensure_ascii=False, allow_nan=False))
+        told = {**outcome.summary, **({"sentence": outcome.sentence} if outcome.sentence else {})}
+        print(json.dumps(_plain(told), ensure_ascii=False, allow_nan=False))
     else:
         print_outcome(outcome)
     for words in outcome.warnings:
@@ -273,7 +277,7 @@ def report(outcome: Outcome, *, as_json: bool) -> int:
 
 def print_outcome(outcome: Outcome) -> None:
     """Print summary, table and files of an outcome for people."""
-    for line in summary_lines(outcome.summary):
+    for line in [outcome.sentence] if outcome.sentence else summary_lines(outcome.summary):
         print(line)
     if outcome.table is not None and len(outcome.table):
         print(f"\n{aligned(outcome.table)}\n")

@@ -34,6 +34,7 @@ app.command(App(name="info", default_command=info, config=settings_of_file, help
 for _name, _module, _help in (
     ("flatfield", "flatfield_command", "Which slides share one illumination pattern, and what is it?"),
     ("tiles", "tiles_command", "How do I cut calibrated, normalised training patches, and put them back?"),
+    ("circles", "circles_command", "What round objects are in last night's acquisitions?"),
     ("exposures", "exposures_command", "Which cryo-EM micrographs were shot twice in one place?"),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),

@@ -61,11 +61,17 @@ def make_demo(folder: Path, run: Run) -> dict[str, Demo]:
         When a folder holds other data.
     """
     # the instruments bring their packages with them
+    from dashboards.support.circles_demo import make_circles_demo
     from dashboards.support.exposures_demo import make_exposures_demo
     from dashboards.support.flatfield_demo import make_flatfield_demo
     from dashboards.support.tiles_demo import make_tiles_demo
 
-    makers = {"flatfield": make_flatfield_demo, "tiles": make_tiles_demo, "exposures": make_exposures_demo}
+    makers = {
+        "flatfield": make_flatfield_demo,
+        "tiles": make_tiles_demo,
+        "circles": make_circles_demo,
+        "exposures": make_exposures_demo,
+    }
     return {name: make(Path(folder) / name, run) for name, make in makers.items()}
 
 

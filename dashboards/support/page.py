@@ -130,6 +130,13 @@ INSTRUMENTS = (
         gives="tiles of one size and one pixel size, a manifest, merged images, report",
     ),
     Instrument(
+        name="circles",
+        title="Circles",
+        question="What round objects are in last night's acquisitions?",
+        takes="folders of images by date, subject and experiment: PNG, TIFF, JPEG",
+        gives="a table of all circles, pictures of each image, drift seen over nights, report",
+    ),
+    Instrument(
         name="exposures",
         title="Exposures",
         question="Which cryo-EM micrographs were shot twice in one place?",

@@ -22,6 +22,8 @@ OPENED = {
     "roots": "GRATICULE_ROOTS",
     "working_dir": "GRATICULE_WORKING_DIR",
     "images": "GRATICULE_IMAGES",
+    "acquisitions": "GRATICULE_ACQUISITIONS",
+    "circles": "GRATICULE_CIRCLES",
     "epudata": "GRATICULE_EPU",
 }
 """Environment variables that tell the pages which data to open first."""
@@ -157,6 +159,8 @@ def serve_command(
     roots: Paths = None,
     working_dir: Path | None = None,
     images: Paths = None,
+    acquisitions: Path | None = None,
+    circles: Path | None = None,
     epudata: Path | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
@@ -177,6 +181,10 @@ def serve_command(
         Folder of comparisons to open first.
     images
         Folders of images to cut to open first.
+    acquisitions
+        Folder of acquisitions to open first.
+    circles
+        Folder of circles found in them, to open first.
     epudata
         Folder of an EPU session to open first.
     port
@@ -195,7 +203,14 @@ def serve_command(
 
         opened = opened_by(make_demo(dir, run))
         run.progress.close()
-    given = {"roots": roots or [], "working_dir": [working_dir], "images": images or [], "epudata": [epudata]}
+    given = {
+        "roots": roots or [],
+        "working_dir": [working_dir],
+        "images": images or [],
+        "acquisitions": [acquisitions],
+        "circles": [circles],
+        "epudata": [epudata],
+    }
     for name, paths in given.items():
         if named := [str(Path(path).resolve()) for path in paths if path is not None]:
             opened[OPENED[name]] = os.pathsep.join(named)

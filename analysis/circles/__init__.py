@@ -1,0 +1,48 @@
+"""Circles: what round objects are in last night's acquisitions."""
+
+from analysis.circles._acquisitions import LEVELS, Acquisitions, find_acquisitions
+from analysis.circles._aggregate import Aggregate, aggregate_circles, read_failures, read_levels
+from analysis.circles._columns import read_experiments
+from analysis.circles._comparison import GroupComparison, compare_groups
+from analysis.circles._control import ControlChart, make_control_chart
+from analysis.circles._detection import METHOD, Circles, detect_circles
+from analysis.circles._histogram import ValueHistogram, make_histogram
+from analysis.circles._measurement import measure_circles
+from analysis.circles._montage import Crops, cut_crops, make_montage, read_crops
+from analysis.circles._overlay import draw_overlay
+from analysis.circles._pipeline import PipelineRun, run_pipeline
+from analysis.circles._plan import Plan, plan_run
+from analysis.circles._rules import RULES
+from analysis.circles._values import select_circles
+
+__all__ = [
+    "LEVELS",
+    "METHOD",
+    "RULES",
+    "Acquisitions",
+    "Aggregate",
+    "Circles",
+    "ControlChart",
+    "Crops",
+    "GroupComparison",
+    "PipelineRun",
+    "Plan",
+    "ValueHistogram",
+    "aggregate_circles",
+    "compare_groups",
+    "cut_crops",
+    "detect_circles",
+    "draw_overlay",
+    "find_acquisitions",
+    "make_control_chart",
+    "make_histogram",
+    "make_montage",
+    "measure_circles",
+    "plan_run",
+    "read_crops",
+    "read_experiments",
+    "read_failures",
+    "read_levels",
+    "run_pipeline",
+    "select_circles",
+]

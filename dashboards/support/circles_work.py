@@ -1,0 +1,323 @@
+"""Work of the circles page that runs in threads: an image, its circles, the results of a folder, small pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image as PillowImage
+
+from analysis.circles import LEVELS, Circles, measure_circles, read_experiments, read_failures
+from analysis.circles._acquisitions import natural
+from analysis.circles._detection import PreparedImage, detect_prepared, prepare
+from analysis.circles._values import sort_dates
+from analysis.planes import open_plane
+
+_PICTURE_PX = 600
+_MONTAGE_PX = 1400
+_MOST_PICTURES = 60
+_SQUARE = 0.01
+_LUMA = (0.299, 0.587, 0.114)
+_ENDINGS = (".png", ".jpg", ".jpeg")
+_NEVER_A_VALUE = {"FOV", "Circle", "Border", "Overlap", "Weak"}
+
+
+def image_key(row: Any) -> str:
+    """Return what an image is called by: its folders and its field of view."""
+    return row.key
+
+
+# ---- an image and its circles ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image that is shown.
+
+    Attributes
+    ----------
+    file
+        Its path.
+    pixels
+        As read.
+    grey
+        (rows, columns) of uint8, for the screen.
+    pixel_size_um
+        (height, width) as the file says; None when it does not.
+    size_source
+        What says so.
+    """
+
+    file: str
+    pixels: np.ndarray
+    grey: np.ndarray
+    pixel_size_um: tuple[float, float] | None = None
+    size_source: str = ""
+
+    @cached_property
+    def prepared(self) -> PreparedImage:
+        """What of the detection does not depend on settings, kept while sliders are moved."""
+        return prepare(self.pixels)
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        return np.cumsum(np.bincount(self.grey.ravel(), minlength=256)) / self.grey.size
+
+    def between(self, percentiles: tuple[float, float]) -> tuple[float, float]:
+        """Return the greys of the screen at two percentiles; the second is above the first."""
+        low, high = (int(np.searchsorted(self._counts, min(share / 100, 1 - 1e-12))) for share in percentiles)
+        low = int(np.argmax(self._counts > 0)) if percentiles[0] <= 0 else low
+        return float(low), float(max(high, low + 1))
+
+
+def open_image(file: str) -> OpenImage:
+    """Read an image as the pipeline does, and make it grey for the screen.
+
+    Raises
+    ------
+    ValueError
+        When it is no whole image of one plane.
+    OSError
+        When it cannot be opened.
+    """
+    with open_plane(file, channel=1, plane=1) as plane:
+        info = plane.info
+        if info.channels > 1 or info.planes > 1:
+            raise ValueError(
+                f"{file} must hold one plane; it has {info.channels} channels and {info.planes} planes. Save one plane"
+                " as an image of its own."
+            )
+        pixels = plane.all()
+    return OpenImage(file, pixels, to_screen(pixels), info.pixel_size.sides_um, info.pixel_size.source)
+
+
+def to_screen(pixels: np.ndarray) -> np.ndarray:
+    """Return an image as grey of 8 bits; bytes stay as they are, all else is stretched from end to end."""
+    grey = pixels
+    if grey.ndim == 3:
+        # of four channels the last is transparency
+        grey = (
+            grey[..., 0] if grey.shape[2] < 3 else grey[..., :3].astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+        )
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(np.round(grey).astype(np.uint8))
+    grey = np.asarray(grey, np.float32)
+    finite = np.isfinite(grey)
+    if not finite.any():
+        return np.zeros(grey.shape, np.uint8)
+    low, high = np.percentile(grey[finite], (0.01, 99.99))
+    scaled = (np.where(finite, grey, low) - low) * (255 / max(high - low, 1e-12))
+    return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
+
+
+def detect_shown(opened: OpenImage, how: Mapping[str, Any]) -> Circles:
+    """Detect and measure the circles of the image shown.
+
+    Parameters
+    ----------
+    opened
+        The image.
+    how
+        Keywords of `detect_circles`; a pixel size wins over that of the file.
+    """
+    asked = {name: value for name, value in how.items() if value is not None}
+    sides = opened.pixel_size_um
+    # pixels that are not square have no size in one number; only radii in micrometres must have it
+    if sides is not None and (abs(sides[0] / sides[1] - 1) <= _SQUARE or "radius_um" in asked):
+        asked.setdefault("pixel_size_um", sides)
+    return measure_circles(opened.pixels, detect_prepared(opened.prepared, **asked))
+
+
+def same_circles(first: Circles | None, second: Circles | None) -> bool:
+    """Say whether two detections found the same."""
+    return first is not None and second is not None and first.table.equals(second.table)
+
+
+# ---- what a folder holds ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an output folder holds.
+
+    Attributes
+    ----------
+    circles
+        One row a circle, as in ``experiments.csv``.
+    failures
+        One row an image that failed, as in ``failures.csv``.
+    levels
+        What the folders stand for.
+    output
+        The folder.
+    warnings
+        What could not be read, and why.
+    seconds
+        How long reading took.
+    """
+
+    circles: pd.DataFrame = field(default_factory=pd.DataFrame)
+    failures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    levels: tuple[str, ...] = ()
+    output: Path = Path()
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Circles by image."""
+        if not len(self.circles):
+            return {}
+        keys = [*self.levels, "FOV"]
+        sizes = self.circles.groupby(keys, sort=False, observed=True).size()
+        return {"/".join(map(str, names)): int(size) for names, size in sizes.items()}
+
+    @property
+    def images(self) -> int:
+        """How many images have circles."""
+        return len(self.counts)
+
+    @cached_property
+    def experiments(self) -> list[str]:
+        """Folders of experiments, dates in their order."""
+        if not len(self.circles):
+            return []
+        found = self.circles[list(self.levels)].drop_duplicates().astype(str)
+        order = [{name: place for place, name in enumerate(self.names(level))} for level in self.levels]
+        rows = sorted(
+            found.itertuples(index=False, name=None),
+            key=lambda row: [places[name] for places, name in zip(order, row, strict=True)],
+        )
+        return ["/".join(row) for row in rows]
+
+    def names(self, level: str) -> list[str]:
+        """Return the names on a level, in their order."""
+        return sort_dates(self.circles[level].unique())[0] if level in self.circles else []
+
+    @cached_property
+    def values(self) -> list[str]:
+        """Columns of numbers that can be counted."""
+        table = self.circles
+        taken = _NEVER_A_VALUE | set(self.levels)
+        return [
+            name
+            for name in table
+            if name not in taken and pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool
+        ]
+
+
+def read_results(output: str | os.PathLike[str], levels: tuple[str, ...]) -> Results:
+    """Read what an output folder holds; what is not there is empty.
+
+    Parameters
+    ----------
+    output
+        The folder.
+    levels
+        What the folders stand for.
+    """
+    folder, warnings = Path(output), []
+    begun = time.perf_counter()
+    tables = {"experiments.csv": pd.DataFrame(), "failures.csv": pd.DataFrame()}
+    for name in tables:
+        path = folder / name
+        if not os.path.exists(path):
+            continue
+        try:
+            if name == "experiments.csv":
+                tables[name] = read_experiments(path, levels=levels or LEVELS)
+            else:
+                tables[name] = read_failures(folder)
+        except (ValueError, OSError) as error:
+            warnings.append(str(error))
+    circles, failures = tables.values()
+    known = tuple(name for name in levels if name in circles)
+    return Results(circles, failures, known, folder, tuple(warnings), time.perf_counter() - begun)
+
+
+# ---- small pictures --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture: its name, JPEG bytes (empty when it is not there), and how many circles it shows."""
+
+    name: str
+    content: bytes
+    circles: int = 0
+    montage: bool = False
+
+
+def draw_gallery(results: Results, experiment: str) -> list[Picture]:
+    """Return the montage and the QC pictures of an experiment, made small.
+
+    Parameters
+    ----------
+    results
+        Of the output folder.
+    experiment
+        Its folders, with slashes.
+    """
+    if not experiment or not len(results.circles):
+        return []
+    folder = results.output / "qc" / experiment
+    pictures = []
+    montage = _existing(folder)
+    if montage is not None:
+        content = make_small(montage, _MONTAGE_PX)
+        pictures += [Picture(montage.name, content, montage=True)] if content else []
+    files = sorted((f for f in folder.glob("*") if f.suffix in _ENDINGS), key=lambda file: natural(file.stem))
+    for file in files[:_MOST_PICTURES]:
+        circles = results.counts.get(f"{experiment}/{file.stem}", 0)
+        pictures.append(Picture(file.stem, make_small(file, _PICTURE_PX), circles))
+    if len(files) > _MOST_PICTURES:
+        pictures.append(Picture(f"and {len(files) - _MOST_PICTURES} more", b""))
+    return pictures
+
+
+def _existing(stem: Path) -> Path | None:
+    return next((path for ending in _ENDINGS if (path := stem.with_name(stem.name + ending)).is_file()), None)
+
+
+def make_small(file: Path, longest_px: int) -> bytes:
+    """Return a picture as JPEG of a limited size; nothing when it cannot be read."""
+    try:
+        with PillowImage.open(file, formats=["PNG", "JPEG"]) as picture:
+            picture.draft("RGB", (longest_px, longest_px))
+            small = picture.convert("RGB")
+            small.thumbnail((longest_px, longest_px), PillowImage.Resampling.BOX)
+    except (OSError, SyntaxError, ValueError):
+        return b""
+    kept = io.BytesIO()
+    small.save(kept, "JPEG", quality=82)
+    return kept.getvalue()
+
+
+# ---- tables ----------------------------------------------------------------------------------------------
+
+
+def safe_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV in which no spreadsheet takes a name for a formula.
+
+    Text that begins as a formula does gets an apostrophe before it; numbers stay.
+
+    Examples
+    --------
+    >>> safe_csv(pd.DataFrame({"Subject": ["=1+1", "s1"], "R": [-1.0, 2.0]})).splitlines()
+    ['Subject,R', "'=1+1,-1.0", 's1,2.0']
+    """
+    safe = table.copy()
+    for name in safe.columns:
+        if not (pd.api.types.is_numeric_dtype(safe[name]) or pd.api.types.is_bool_dtype(safe[name])):
+            text = safe[name].astype(str)
+            starts = text.str.startswith(("=", "+", "-", "@", "\t", "\r"))
+            safe[name] = text.where(~starts, "'" + text)
+    return safe.to_csv(index=False)
