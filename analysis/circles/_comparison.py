@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.circles._effect import Effect, hedges_g, variance_explained
+from analysis.circles._effect import Effect, hedges_g, hedges_of_pairs, variance_explained
 from analysis.circles._permutation import permute_groups
 from analysis.circles._values import UNITS, find_column, measure_units, sort_dates, values_of
-from analysis.circles._welch import welch_anova, welch_difference
+from analysis.circles._welch import welch_anova, welch_differences
 
 _FEW = 60
 """Up to this many experiments in all they are also shuffled: there the normal distribution is only hoped for."""
@@ -274,15 +274,13 @@ def _no_pairs() -> pd.DataFrame:
 
 
 def _compare_pairs(means: dict[str, np.ndarray]) -> pd.DataFrame:
-    names = list(means)
-    rows = []
-    for index, first in enumerate(names):
-        for second in names[index + 1 :]:
-            difference = welch_difference(means[first], means[second])
-            size = hedges_g(means[first], means[second], interval=False).value
-            rows.append((first, second, *difference, np.nan, size))
-    pairs = pd.DataFrame(rows, columns=_PAIRS)
-    return pairs.assign(holm_p_value=correct_by_holm(pairs["p_value"].to_numpy()))
+    names = np.array(list(means), object)
+    samples = list(means.values())
+    first, second = np.triu_indices(len(names), 1)
+    difference, low, high, p_value = welch_differences(samples, first, second)
+    columns = (names[first], names[second], difference, low, high, p_value, correct_by_holm(p_value),
+               hedges_of_pairs(samples, first, second))  # fmt: skip
+    return pd.DataFrame(dict(zip(_PAIRS, columns, strict=True)))
 
 
 def correct_by_holm(p_values: np.ndarray) -> np.ndarray:

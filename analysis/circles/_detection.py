@@ -28,7 +28,7 @@ _POLARITIES = ("either", "bright", "dark")
 _LUMA = (0.299, 0.587, 0.114)
 _LOOKS, _LEAST_COARSE_PX = 3, 4.0
 """How often the rest is looked at again; least radius in the image at quarter size, in its pixels."""
-_CROWDED = 0.1
+_CROWDED = 0.25
 """Share of the places voted for that must be discs for another vote to be worth it."""
 _WEAK_MARGIN, _WEAK_CONTRAST = 0.1, 3.0
 _COLUMNS = {"x_px": float, "y_px": float, "r_px": float, "support": float, "contrast": float, "border": bool,

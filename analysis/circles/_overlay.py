@@ -99,7 +99,9 @@ def stretch_grey(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype in (np.uint8, np.uint16):
         values = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32)
         return _steps(values, low, high)[pixels]
-    return _steps(pixels.astype(np.float32), low, high)
+    # single precision holds differences only
+    wide = np.result_type(pixels, np.float32)
+    return _steps((pixels.astype(wide) - wide.type(low)).clip(0, high - low).astype(np.float32), 0.0, high - low)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:

@@ -294,9 +294,14 @@ def _not_aggregated(shard: tuple[int, int] | None) -> str:
 
 
 def _said(done: dict[str, ImageDone]) -> tuple[str, ...]:
-    """What detection had to say, each sentence once."""
-    sentences = Counter(words for each in done.values() if each.record is not None for words in each.record.warnings)
-    return tuple(f"{words} ({count} images)" if count > 1 else words for words, count in sentences.items())
+    """What detection had to say, each sentence once, with the images."""
+    said: dict[str, list[str]] = {}
+    for key, each in done.items():
+        for words in each.record.warnings if each.record is not None else ():
+            said.setdefault(words, []).append(key)
+    return tuple(
+        f"{words} ({f'{len(keys)} images, such as ' if len(keys) > 1 else ''}{keys[0]})" for words, keys in said.items()
+    )
 
 
 def _grouped(number: int) -> str:

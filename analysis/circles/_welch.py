@@ -19,29 +19,41 @@ class Tested:
     p_value: float = np.nan
 
 
-def welch_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the difference of two means, its 95 % interval, and the p-value of Welch's t-test.
+def welch_differences(
+    samples: list[np.ndarray], first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the differences of means, their 95 % intervals, and the p-values of Welch's t-test, of pairs of groups.
 
     Parameters
     ----------
+    samples
+        Values of each group, at least two each.
     first, second
-        Values of two groups, at least two each.
+        (pairs,) numbers of the groups of each pair.
 
     Returns
     -------
-    difference, low, high, p_value : float
-        NaN but for the difference when neither group varies.
+    difference, low, high, p_value : numpy.ndarray
+        (pairs,); NaN but for the difference when neither group varies.
     """
     from scipy.stats import t
 
-    difference = float(first.mean() - second.mean())
-    shares = first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)
-    error = np.sqrt(sum(shares))
-    if error <= 1e-12 * max(abs(first.mean()), abs(second.mean())):
-        return difference, np.nan, np.nan, np.nan
-    freedom = sum(shares) ** 2 / (shares[0] ** 2 / (len(first) - 1) + shares[1] ** 2 / (len(second) - 1))
+    sizes, means, variances = describe(samples)
+    difference, shares = means[first] - means[second], variances / sizes
+    error = np.sqrt(shares[first] + shares[second])
+    error[error <= 1e-12 * np.maximum(np.abs(means[first]), np.abs(means[second]))] = np.nan
+    parts = shares**2 / (sizes - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = (shares[first] + shares[second]) ** 2 / (parts[first] + parts[second])
     half = t.ppf(0.975, freedom) * error
-    return difference, difference - half, difference + half, float(2 * t.sf(abs(difference) / error, freedom))
+    return difference, difference - half, difference + half, 2 * t.sf(np.abs(difference) / error, freedom)
+
+
+def describe(samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (groups,) sizes, means and variances."""
+    sizes = np.array([len(values) for values in samples], float)
+    means = np.array([values.mean() for values in samples])
+    return sizes, means, np.array([values.var(ddof=1) for values in samples])
 
 
 def welch_anova(samples: list[np.ndarray]) -> Tested:
@@ -54,9 +66,7 @@ def welch_anova(samples: list[np.ndarray]) -> Tested:
     """
     from scipy.stats import f, t
 
-    sizes = np.array([len(values) for values in samples], float)
-    means = np.array([values.mean() for values in samples])
-    variances = np.array([values.var(ddof=1) for values in samples])
+    sizes, means, variances = describe(samples)
     method = T_TEST if len(samples) == 2 else ANOVA
     still = variances <= (1e-12 * np.abs(means).max()) ** 2
     if still.all() or (still.any() and len(samples) > 2):
