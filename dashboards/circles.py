@@ -15,7 +15,6 @@ from typing import Any
 import pandas as pd
 import panel as pn
 import param
-from panel.util import edit_readonly
 
 from analysis.circles import LEVELS, find_acquisitions, plan_run, run_pipeline
 from analysis.synthetic.circles import EXAMPLE_ACQUISITIONS, draw_acquisitions
@@ -441,12 +440,7 @@ def build() -> pn.viewable.Viewable:
     """Return the served page, on the folders named by GRATICULE_ACQUISITIONS and GRATICULE_CIRCLES."""
     named = {"folder": os.environ.get("GRATICULE_ACQUISITIONS"), "output": os.environ.get("GRATICULE_CIRCLES")}
     dashboard = CirclesDashboard(**{name: value for name, value in named.items() if value}).sync_url()
-    shown = build_page(dashboard, "Circles", "circles")
-    with edit_readonly(shown):
-        # the page would look through all its parts before and after every event, which takes longer than detection;
-        # what runs is shown by the jobs
-        shown.busy = False
-    return shown
+    return build_page(dashboard, "Circles", "circles")
 
 
 serve_page(__name__, "dashboards.circles")

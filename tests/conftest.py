@@ -85,7 +85,8 @@ class Server:
 
 # what tornado says when a page is closed while something is on its way to it
 _CLOSED_UNDER_WAY = re.compile(
-    r"Task exception was never retrieved\n(?:(?!Task exception).)*?\ntornado\.websocket\.WebSocketClosedError\n",
+    r"(?:ERROR:asyncio:)?Task exception was never retrieved\n"
+    r"(?:(?!Task exception).)*?\ntornado\.websocket\.WebSocketClosedError\n",
     re.DOTALL,
 )
 # and what Bokeh says when a message of such a page arrives after its connection was taken down

@@ -6,9 +6,11 @@ import time
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.files import fingerprint, locked, sweep, whole_file
-from analysis.patterns import match_names
+from analysis.patterns import match_names, natural_key
 from analysis.provenance import describe_inputs, versions
 from analysis.tables import read_table, update_table, write_table
 from analysis.tasks import Cancelled, count_workers, map_tasks
@@ -153,6 +155,18 @@ def test_patterns_match_from_the_start():
     assert match_names(None, ["a"]) == match_names("", ["a"]) == [True]
     assert match_names(r"(?!M10)M1", ["M1", "M10"]) == [True, False]  # needs look-ahead
     assert match_names(r"(M)\1", ["MM", "M"]) == [True, False]
+
+
+@given(names=st.lists(st.text("aB1\u00b2\u0663 0_", max_size=6), max_size=8))
+def test_natural_order_is_one_order_for_any_names(names):
+    ordered = sorted(names, key=natural_key)
+    assert ordered == sorted(names[::-1], key=natural_key)
+
+
+def test_natural_order_counts():
+    names = ["fov_2", "fov_10", "FOV_3", "fov_02", "fov", "9" * 5000, "8" * 5000]
+    expected = ["8" * 5000, "9" * 5000, "fov", "fov_02", "fov_2", "FOV_3", "fov_10"]
+    assert sorted(names, key=natural_key) == expected
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(?=a)(a+)+$", r"(a)?(a*)*\1b"])

@@ -14,8 +14,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from analysis.flatfield._model import ImageSums
-from analysis.flatfield._order import natural_key
 from analysis.images import read_image
+from analysis.patterns import natural_key
 from analysis.tasks import Progress, map_tasks
 
 FIELD_ENDINGS = (".tif", ".tiff", ".png")

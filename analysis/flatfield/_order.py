@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.flatfield._slides import Slide, Slides
+from analysis.patterns import natural_key
 
 # The brightest layer of each filter group on the two microscopes of the AstroPath laboratories, by layer count.
 _BRIGHTEST = {35: (5, 11, 21, 29, 34), 43: (5, 10, 16, 19, 22, 31, 41)}
@@ -97,12 +98,6 @@ def sort_slides(slides: Slides, sort_by: SortBy = "project-cohort-batch") -> np.
         return (*group, natural_key(slide.slide_id), str(slide.root_dir))
 
     return np.array(sorted(range(len(slides)), key=place), dtype=int)
-
-
-def natural_key(name: str) -> tuple:
-    parts = re.split(r"([0-9]+)", name)
-    # every second part is a run of digits
-    return tuple((1, int(part), part) if place % 2 else (0, 0, part) for place, part in enumerate(parts))
 
 
 def dividing_lines(

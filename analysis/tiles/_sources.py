@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.patterns import natural_key
 from analysis.pixel_size import PixelSize
 from analysis.planes import VENDORS, PlaneInfo, find_info
 from analysis.tasks import Progress, map_tasks
 
 ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", *VENDORS)
 """Files that are looked at; names that start with a dot are not."""
-_NUMBER = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def find_images(
 def _files_of(source: Path) -> list[Path]:
     if os.path.isdir(source):
         inside = [Path(entry.path) for entry in os.scandir(source) if _is_image(entry)]
-        return sorted(inside, key=_natural)
+        return sorted(inside, key=lambda path: natural_key(path.name))
     if os.path.exists(source):
         return [source]
     raise ValueError(f"sources must be folders or files that exist; {source} does not.")
@@ -173,11 +173,6 @@ def _files_of(source: Path) -> list[Path]:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.name.lower().endswith(ENDINGS) and entry.is_file()
-
-
-def _natural(path: Path) -> list[Any]:
-    """Sort 2 before 10."""
-    return [int(part) if part.isdigit() else part.lower() for part in _NUMBER.split(path.name)]
 
 
 def _names(paths: Sequence[Path]) -> tuple[str, ...]:

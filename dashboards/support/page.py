@@ -18,6 +18,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 from panel.custom import JSComponent
+from panel.util import edit_readonly
 
 ACCENT = "#0f6e84"
 ACCENT_DARK = "#5cb8cb"
@@ -439,7 +440,7 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
     """
     mark = "data:image/svg+xml;base64," + base64.b64encode(MARK.encode()).decode()
     full_title = f"Graticule · {title}" if title else "Graticule"
-    return pmui.Page(
+    made = pmui.Page(
         title=full_title,
         sidebar=list(sidebar),
         main=list(main),
@@ -449,8 +450,14 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
         logo=mark,
         theme_config=THEME,
         sx=_PAGE_LOOK,
+        busy_indicator=None,
         **options,
     )
+    with edit_readonly(made):
+        # following the server's state, the page would look through all its parts before and after every event, which
+        # takes longer than most answers; the jobs say what runs
+        made.busy = False
+    return made
 
 
 def guarded(build: Callable[[], pn.viewable.Viewable]) -> pn.viewable.Viewable:
