@@ -2,6 +2,7 @@
 
 from analysis.tiles._annotations import cut_labels, read_labels
 from analysis.tiles._blending import merge_bands, merge_tiles
+from analysis.tiles._calibration import cut_into_bands, find_factor, open_calibrated
 from analysis.tiles._choices import allowed_formats, allowed_types, check_choice, judge_formats, judge_types
 from analysis.tiles._cutting import cut_bands, cut_tile, cut_tiles
 from analysis.tiles._export import Export, export_tiles
@@ -29,10 +30,12 @@ __all__ = [
     "check_choice",
     "convert_pixels",
     "cut_bands",
+    "cut_into_bands",
     "cut_labels",
     "cut_tile",
     "cut_tiles",
     "export_tiles",
+    "find_factor",
     "find_images",
     "find_range",
     "judge_formats",
@@ -43,6 +46,7 @@ __all__ = [
     "merge_images",
     "merge_tiles",
     "normalise",
+    "open_calibrated",
     "read_labels",
     "read_manifest",
     "remove_tiles",

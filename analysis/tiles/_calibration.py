@@ -69,7 +69,7 @@ def calibrated_shape(info: PlaneInfo, factor: tuple[float, float]) -> tuple[int,
 
 
 @contextlib.contextmanager
-def calibrated(
+def open_calibrated(
     plane: Plane, factor: tuple[float, float], *, anti_aliasing: bool | None = None, order: int = 3
 ) -> Iterator[Pixels]:
     """Give a plane enlarged by a factor, as something that windows can be taken of any number of times.
@@ -120,7 +120,15 @@ class _OnDisk:
         return data.reshape(-1, *self.shape[1:])[(slice(None, None, step), *others)]
 
 
-def bands_of(pixels: Pixels, height: int) -> Iterator[np.ndarray]:
-    """Yield an image in bands of so many rows."""
+def cut_into_bands(pixels: Pixels, height: int) -> Iterator[np.ndarray]:
+    """Yield an image in bands of so many rows, the last one perhaps lower.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) or (rows, columns, layers); read band by band.
+    height
+        Rows of a band.
+    """
     for row in range(0, pixels.shape[0], height):
         yield pixels[row : min(row + height, pixels.shape[0])]

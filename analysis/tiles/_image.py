@@ -15,7 +15,7 @@ from analysis.files import fingerprint, whole_file
 from analysis.planes import PlaneInfo, open_plane
 from analysis.tasks import Cancelled
 from analysis.tiles._annotations import cut_labels, format_labels, read_labels
-from analysis.tiles._calibration import bands_of, calibrated, calibrated_shape, find_factor, sides_um
+from analysis.tiles._calibration import calibrated_shape, cut_into_bands, find_factor, open_calibrated, sides_um
 from analysis.tiles._choices import check_choice
 from analysis.tiles._cutting import Pixels, cut_bands
 from analysis.tiles._histogram import Range, find_range
@@ -45,7 +45,7 @@ def cut_image(job: Job, *, folder: Path, cancel: threading.Event | None) -> Cut:
     try:
         with (
             open_plane(job.info.path, channel=cut.channel, plane=cut.plane) as opened,
-            calibrated(opened, cut.factor, anti_aliasing=job.how["anti_aliasing"]) as pixels,
+            open_calibrated(opened, cut.factor, anti_aliasing=job.how["anti_aliasing"]) as pixels,
         ):
             cut = _write_tiles(pixels, cut, job, folder, written, cancel)
         companions.write(cut.left_out)
@@ -97,7 +97,7 @@ def _write_tiles(
     how, layout = job.how, cut.layout
     whole = _range(pixels, job)
     ranges, empty = [], []
-    tiles = cut_bands(bands_of(pixels, layout.tile_size[0]), layout, padding=how["padding"])
+    tiles = cut_bands(cut_into_bands(pixels, layout.tile_size[0]), layout, padding=how["padding"])
     for number, tile in enumerate(tiles):
         if cancel is not None and cancel.is_set():
             raise Cancelled("Stopped while cutting; finished images are kept.")
@@ -193,8 +193,11 @@ class _Companions:
     def write(self, left_out: Sequence[int]) -> None:
         """Write masks and labels of the tiles that were written."""
         if self._mask is not None:
-            with open_plane(self._mask) as mask, calibrated(mask, self._factor, order=0, anti_aliasing=False) as pixels:
-                bands = bands_of(pixels, self._layout.tile_size[0])
+            with (
+                open_plane(self._mask) as mask,
+                open_calibrated(mask, self._factor, order=0, anti_aliasing=False) as pixels,
+            ):
+                bands = cut_into_bands(pixels, self._layout.tile_size[0])
                 for number, tile in enumerate(cut_bands(bands, self._layout, padding="zero")):
                     if number not in left_out:
                         file = self._name(

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.planes import open_plane
-from analysis.tiles import Cut, convert_pixels, merge_images, normalise, read_manifest
-from analysis.tiles._calibration import calibrated
+from analysis.tiles import Cut, convert_pixels, merge_images, normalise, open_calibrated, read_manifest
 from dashboards.support.tiles_work import PREVIEW_PX, decimate, png, seen_range, to_grey
 
 _SHOWN = 6
@@ -103,7 +102,7 @@ def _compare(cut: Cut, file: Path, missing: int, *, compared: bool) -> MergedPic
         try:
             with (
                 open_plane(cut.source, channel=cut.channel, plane=cut.plane) as plane,
-                calibrated(plane, cut.factor, anti_aliasing=cut.how.get("anti_aliasing")) as source,
+                open_calibrated(plane, cut.factor, anti_aliasing=cut.how.get("anti_aliasing")) as source,
             ):
                 small = decimate(source, _step(source.shape))
                 shown = png(to_grey(small, seen_range(small)))

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.planes import PlaneInfo
-from analysis.tiles import Layout, Sources, make_layout, read_manifest, resampled_shape, split_images
-from analysis.tiles._calibration import find_factor
+from analysis.tiles import Layout, Sources, find_factor, make_layout, read_manifest, resampled_shape, split_images
 
 
 @dataclass(frozen=True)

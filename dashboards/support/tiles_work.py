@@ -16,8 +16,18 @@ from PIL import Image as PillowImage
 
 from analysis.planes import Plane, PlaneInfo, open_plane
 from analysis.tasks import Cancelled
-from analysis.tiles import Layout, Range, Sources, convert_pixels, cut_bands, cut_tile, find_range, normalise
-from analysis.tiles._calibration import bands_of, calibrated
+from analysis.tiles import (
+    Layout,
+    Range,
+    Sources,
+    convert_pixels,
+    cut_bands,
+    cut_into_bands,
+    cut_tile,
+    find_range,
+    normalise,
+    open_calibrated,
+)
 
 PREVIEW_PX = 900
 """Longest side of what is sent to the browser of an image."""
@@ -55,7 +65,7 @@ class OpenImage:
         self._lock = threading.Lock()
         with contextlib.ExitStack() as stack:
             opened = stack.enter_context(open_plane(info.path, channel=channel, plane=plane))
-            self._pixels = stack.enter_context(calibrated(opened, factor, anti_aliasing=anti_aliasing))
+            self._pixels = stack.enter_context(open_calibrated(opened, factor, anti_aliasing=anti_aliasing))
             self.shape = tuple(self._pixels.shape)
             self.step = max(1, math.ceil(max(self.shape[:2]) / PREVIEW_PX))
             self.sample = decimate(self._pixels, self.step)
@@ -85,7 +95,7 @@ class OpenImage:
     def find_empty(self, layout: Layout, *, empty_below: float, least_share: float, padding: str) -> np.ndarray:
         """Return, for each tile, whether the export leaves it out."""
         with self._lock:
-            tiles = cut_bands(bands_of(self._pixels, layout.tile_size[0]), layout, padding=padding)
+            tiles = cut_bands(cut_into_bands(self._pixels, layout.tile_size[0]), layout, padding=padding)
             return np.array([_is_empty(tile, empty_below, least_share) for tile in tiles], bool)
 
 
