@@ -109,6 +109,21 @@ def test_linked_folders_are_followed_down_to_the_images_only(root, tmp_path):
     assert keys(find_acquisitions(root)) == ["d/s/e/b", "linked/s/e/a"]
 
 
+@pytest.mark.parametrize("target", ["", "d", "..", "d/s"])
+def test_links_that_lead_up_are_said_and_not_followed(root, target):
+    touch(root, "d/s/e/a.png", "c/s/e/b.png")
+    os.symlink(root / target, root / "d/s/up")
+    found = find_acquisitions(root)
+    assert keys(found) == ["c/s/e/b", "d/s/e/a"]
+    assert found.problems["error"].tolist() == ["is a link that leads up, to a folder that holds it. Remove it."]
+
+
+def test_what_is_no_file_is_not_called_a_link(root):
+    touch(root, "d/s/e/a.png")
+    os.mkfifo(root / "d/s/e/b.png")
+    assert find_acquisitions(root).problems["error"].tolist() == ["is no file."]
+
+
 def test_a_folder_that_cannot_be_listed_is_said(root, monkeypatch):
     touch(root, "d/s/e/a.png", "d/t/e/b.png")
     listed = os.scandir
@@ -150,6 +165,11 @@ def test_a_root_that_is_none_is_refused(tmp_path):
         (("", "a"), "head a column"),
         (("a\nb",), "head a column"),
         (("file",), "like other columns"),
+        (("Date", "Contrast"), "like other columns"),
+        (("Border",), "like other columns"),
+        (("X (um)",), "like other columns"),
+        (("seconds",), "like other columns"),
+        (("mean",), "like other columns"),
     ],
 )
 def test_levels_that_cannot_be_columns_are_refused(levels, words):

@@ -248,6 +248,19 @@ def test_pictures_of_nothing_and_of_what_is_not_finite():
     assert np.ptp(stretch_grey(np.dstack([disc()] * 3)).astype(int) - stretch_grey(disc())) <= 1
 
 
+@pytest.mark.parametrize(("gain", "offset", "kind"), [(1, 2**31 - 300, "int32"), (1, 1e12, "f8"), (1e300, 0, "f8")])
+def test_pictures_of_large_numbers_show_what_differs(gain, offset, kind):
+    grey = stretch_grey(disc().astype(kind) * np.dtype(kind).type(gain) + np.dtype(kind).type(offset))
+    assert np.abs(grey.astype(int) - stretch_grey(disc().astype(np.float32))).max() <= 1
+
+
+def test_pictures_of_one_large_value_and_of_a_few_pixels():
+    assert stretch_grey(np.full((30, 40), 1e20, np.float32)).shape == (30, 40)
+    few = np.zeros((300, 300), np.float32)
+    few[7, 7:11] = 0.25
+    assert stretch_grey(few)[7, 8] == GREYS - 1
+
+
 def test_circles_are_drawn_where_they_are_in_their_colours():
     flags = {"border": [0, 0, 1, 1, 1], "overlap": [0, 0, 0, 1, 1], "weak": [0, 0, 0, 0, 1]}
     table = circles((100, 50, 20), (200, 50, 20), (300, 50, 20), (400, 50, 20), (500, 50, 20), **flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -738,6 +739,44 @@ def test_wrong_settings_are_refused_before_an_image_is_read(nights, out, reads):
     assert content(out) == before
 
 
+def test_radii_in_um_are_held_against_the_size_that_each_file_says(tmp_path):
+    size = {"resolution": (1e4 / 0.05, 1e4 / 0.05), "resolutionunit": "CENTIMETER"}
+    (tmp_path / "in/d/s/e").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "in/d/s/e/a.tif", disc(1), **size)
+    save(tmp_path / "in/d/s/e/b.png", disc(2))
+    run = run_pipeline(tmp_path / "in", tmp_path / "out", radius_um=(0.5, 2.0))
+    assert run.table["circles"].tolist() == [1, 0]
+    assert run.table["error"].str.contains("radius_um needs pixel_size_um").tolist() == [False, True]
+    with pytest.raises(ValueError, match="radius_um must be two numbers"):
+        run_pipeline(tmp_path / "in", tmp_path / "out", radius_um=(2.0, 0.5))
+
+
+def test_a_record_that_another_run_removes_meanwhile_is_passed_over(nights, out, monkeypatch):
+    run_pipeline(nights, out, **QUICK)
+    scandir = os.scandir
+
+    def removed(path):
+        listed = scandir(path)
+        if str(path).endswith(".graticule/20180401/s1/e0"):
+            listed = list(listed)
+            os.unlink(f"{path}/fov00.json")
+            return contextlib.nullcontext(listed)
+        return listed
+
+    monkeypatch.setattr("analysis.circles._ledger.os.scandir", removed)
+    assert len(Ledger(out).read_all()) == 11
+
+
+def test_what_detection_says_comes_with_its_images(tmp_path):
+    holed = disc(1).astype(np.float32)
+    holed[:3] = np.nan
+    for name in "ab":
+        (tmp_path / f"in/d/s/{name}").mkdir(parents=True)
+        tifffile.imwrite(tmp_path / f"in/d/s/{name}/x.tif", holed)
+    said = run_pipeline(tmp_path / "in", tmp_path / "out", **QUICK).warnings
+    assert said[-1].endswith("filled from beside. (2 images, such as d/s/a/x)")
+
+
 def test_two_thousand_images_with_nothing_new(tmp_path, reads, monkeypatch, capsys):
     from analysis.circles import _detection, _measurement
 
@@ -763,6 +802,6 @@ def test_two_thousand_images_with_nothing_new(tmp_path, reads, monkeypatch, caps
     said = subprocess.run(line, capture_output=True, text=True, check=True)
     took, after = time.perf_counter() - began, os.times()
     cpu = sum(after[2:4]) - sum(before[2:4])
-    assert json.loads(said.stdout)["counts"]["unchanged"] == 2000
+    assert json.loads(said.stdout)["unchanged"] == 2000
     with capsys.disabled():
         print(f"\n2000 images, nothing new: {took:.2f} s, {cpu:.2f} s of CPU, imports included (wanted: below 2 s)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -250,6 +252,27 @@ def test_more_circles_of_the_same_experiments_are_no_further_evidence():
     found = compare_groups(table), compare_groups(pd.concat([table] * 10))
     assert found[1].p_value == pytest.approx(found[0].p_value)
     assert found[1].naive_p_value < found[0].naive_p_value
+
+
+def test_columns_may_be_called_as_a_sum_is():
+    table = draw(3).rename(columns={"Date": "size", "Experiment": "var"})
+    found = compare_groups(table, units=("size", "Subject", "var"))
+    assert found.p_value == compare_groups(draw(3)).p_value
+
+
+def test_hundreds_of_groups_are_compared_in_a_moment():
+    table = draw(4, [f"s{number}" for number in range(300)], dates=3, circles=2)
+    began = time.process_time()
+    pairs = compare_groups(table).pairs
+    assert time.process_time() - began < 3
+    assert len(pairs) == 300 * 299 // 2
+    chosen = pairs.iloc[12_345]
+    means = table.groupby(["Subject", "Date"])["R"].mean()
+    expected = scipy.stats.ttest_ind(means[chosen["first"]], means[chosen["second"]], equal_var=False)
+    assert chosen["p_value"] == pytest.approx(expected.pvalue)
+    assert [chosen["low"], chosen["high"]] == pytest.approx(list(expected.confidence_interval()))
+    effect = hedges_g(means[chosen["first"]].to_numpy(), means[chosen["second"]].to_numpy())
+    assert chosen["hedges_g"] == pytest.approx(effect.value)
 
 
 def test_holm():

@@ -105,6 +105,13 @@ def test_more_fields_leave_the_others_as_they_are(tmp_path):
     assert [path.read_bytes() for path in one.files] == [path.read_bytes() for path in kept]
 
 
+@pytest.mark.parametrize("fields", [0, -1])
+def test_no_fields_are_refused(tmp_path, fields):
+    with pytest.raises(ValueError, match="fields must be at least 1"):
+        draw_acquisitions(tmp_path / "new", fields=fields)
+    assert not (tmp_path / "new").exists()
+
+
 def test_drift_makes_discs_darker(tmp_path):
     options = {"dates": ("1", "2"), "experiments": ("e1",), "fields": 3, "shape": (300, 300), "seed": 2}
     truth = draw_acquisitions(tmp_path, drift={"2": 0.5}, **options).truth

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.circles._columns import CALIBRATED, FIRST, FURTHER
+from analysis.patterns import natural_key as natural
 from analysis.tasks import Cancelled, Progress
 
 LEVELS = ("Date", "Subject", "Experiment")
@@ -27,7 +27,6 @@ _TAKEN_INSIDE = frozenset(
     {"fov", "file", "fingerprint", "state", "reason", "circles", "error", "seconds", "mean", "sum_of_squares"}
 )
 """Columns of tables in Python, in small letters."""
-_NUMBER = re.compile(r"([0-9]+)")
 _SHOWN = 3
 
 
@@ -186,13 +185,6 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
     if twice:
         raise ValueError(f"levels must differ; {', '.join(twice)} stands there more than once.")
     return names
-
-
-@functools.lru_cache(maxsize=65_536)
-def natural(name: str) -> tuple[Any, ...]:
-    """Return what sorts ``fov2`` before ``fov10``, and names that differ in anything apart."""
-    parts = [int(part) if number % 2 else part.lower() for number, part in enumerate(_NUMBER.split(name))]
-    return (parts, name)
 
 
 def _order(image: AcquiredImage) -> tuple[Any, ...]:

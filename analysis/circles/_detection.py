@@ -207,6 +207,7 @@ def _detect(edges: Edges, low: float, high: float, strictness: float, polarity: 
         return _empty_table()
     # the middle of the halved image's first pixel lies between the first two of the image
     circles, contrast = fit_finely(edges.grey, 2 * found + (0.5, 0.5, 0.0), own)
+    contrast = contrast.astype(float)
     x, y, r = circles.T
     rows, columns = edges.grey.shape
     table = pd.DataFrame({

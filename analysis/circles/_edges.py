@@ -23,6 +23,8 @@ EDGE_SNR = 4.0
 """Least gradient of an edge, in standard deviations of its noise."""
 _BLOCK, _QUANTILE = 32, 0.4
 """Side of the blocks that the noise is told in, in pixels of the halved image, and the quantile that tells it."""
+_LOW_QUANTILE, _FULL = 0.1, 1.5
+"""Quantile that tells the noise of blocks so full of rims that the other is a rim's, and how much more it may say."""
 _NOISY = 0.02
 """Noise from which on a coarser look is worth it, as a share of the range of grey values."""
 _FLOOR = 0.004
@@ -144,9 +146,10 @@ def _local_noise(length: np.ndarray) -> np.ndarray:
         if (rows % _BLOCK or columns % _BLOCK) else length  # fmt: skip
     tiles = padded.reshape(blocks[0], _BLOCK, blocks[1], _BLOCK)[:, ::2, :, ::2].swapaxes(1, 2)
     tiles = tiles.reshape(*blocks, -1)
-    rank = int(_QUANTILE * tiles.shape[-1])
-    quantile = np.partition(tiles, rank, axis=-1)[..., rank]
-    noise = quantile / np.sqrt(-2 * np.log(1 - _QUANTILE))
+    ranks = [int(share * tiles.shape[-1]) for share in (_LOW_QUANTILE, _QUANTILE)]
+    quantiles = np.partition(tiles, ranks, axis=-1)[..., ranks]
+    low, noise = np.moveaxis(quantiles, -1, 0) / np.sqrt(-2 * np.log1p([[[-_LOW_QUANTILE]], [[-_QUANTILE]]]))
+    noise = np.minimum(noise, _FULL * low)
     typical = np.median(noise)
     floor = _FLOOR / (np.sqrt(2 * np.pi) * SMOOTHING_PX) / EDGE_SNR
     noise = np.maximum(noise, max(0.7 * typical, floor)).astype(np.float32)

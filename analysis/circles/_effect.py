@@ -59,9 +59,7 @@ def hedges_g(first: np.ndarray, second: np.ndarray) -> Effect:
         return Effect("Hedges' g", np.nan)
     freedom = len(first) + len(second) - 2
     correction, scale = float(_correction(freedom)), np.sqrt(1 / len(first) + 1 / len(second))
-    low, high = (
-        float(correction * end * scale) for end in _noncentral_interval(value / correction / scale, freedom)
-    )
+    low, high = (float(correction * end * scale) for end in _noncentral_interval(value / correction / scale, freedom))
     return Effect("Hedges' g", value, low, high)
 
 

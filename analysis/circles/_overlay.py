@@ -99,9 +99,7 @@ def stretch_grey(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype in (np.uint8, np.uint16):
         values = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32)
         return _steps(values, low, high)[pixels]
-    # single precision holds differences only
-    wide = np.result_type(pixels, np.float32)
-    return _steps((pixels.astype(wide) - wide.type(low)).clip(0, high - low).astype(np.float32), 0.0, high - low)
+    return _steps(pixels, low, high)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
@@ -122,11 +120,14 @@ def _ends(sample: np.ndarray) -> tuple[float, float]:
     if not finite.size:
         return 0.0, 1.0
     low, high = np.percentile(finite, _SHARES)
-    return float(low), float(high) if high > low else float(low) + 1.0
+    # of an image that is nearly all one value the rest is shown
+    return (float(low), float(high)) if high > low else (float(finite.min()), float(finite.max()))
 
 
 def _steps(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    scaled = (values - np.float32(low)) * np.float32((GREYS - 1) / (high - low))
+    # wide enough for large numbers that differ little
+    kind = np.result_type(values, np.float32).type
+    scaled = (values - kind(low)) * kind((GREYS - 1) / (high - low if high > low else 1.0))
     scaled = np.nan_to_num(scaled, copy=False, nan=0.0, posinf=GREYS - 1, neginf=0.0)
     return np.clip(scaled, 0, GREYS - 1, out=scaled).astype(np.uint8)
 

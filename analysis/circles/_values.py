@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from analysis.patterns import natural_key
 
 UNITS = ("Date", "Subject", "Experiment")
 """Columns that tell experiments apart: circles of one experiment share its day, its animal and its hands."""
@@ -124,11 +125,7 @@ def count_images(circles: pd.DataFrame, units: Sequence[str]) -> int:
 
 def sort_naturally(names: Sequence[Any]) -> list[str]:
     """Return names in the order that people expect: s2 before s10."""
-    return sorted(map(str, names), key=lambda name: ([_part(part) for part in re.split(r"(\d+)", name)], name))
-
-
-def _part(text: str) -> tuple[int, int, str]:
-    return (0, int(text), "") if text.isdecimal() else (1, 0, text.casefold())
+    return sorted(map(str, names), key=natural_key)
 
 
 def sort_dates(names: Sequence[Any]) -> tuple[list[str], list[str]]:

@@ -198,6 +198,8 @@ def draw_acquisitions(
         "dates": tuple(dates), "subjects": dict(subjects), "experiments": tuple(experiments), "fields": fields,
         "shape": shape, "level": level, "drift": dict(drift or {}), "seed": seed,
     }  # fmt: skip
+    if fields < 1:
+        raise ValueError(f"fields must be at least 1; got {fields}.")
     for subject in subjects.values():
         _check(shape, level, subject)
     folder, files, tables = Path(folder), [], []

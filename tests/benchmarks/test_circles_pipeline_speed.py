@@ -118,7 +118,7 @@ def test_a_night_with_nothing_new(tmp_path, capsys):
         before, began = cpu(), time.perf_counter()
         said = subprocess.run(line, capture_output=True, text=True, check=True)
         took.append((time.perf_counter() - began, cpu() - before))
-        assert json.loads(said.stdout)["counts"]["unchanged"] == 2000
+        assert json.loads(said.stdout)["unchanged"] == 2000
     clock, seconds = min(took)
     with capsys.disabled():
         print(f"\n2000 images, nothing new, imports included: {clock:.2f} s on the clock, {seconds:.2f} s of CPU "
