@@ -350,14 +350,15 @@ def test_a_bug_keeps_its_traceback(flatfield, monkeypatch):
         flatfield("compare")
 
 
-def test_ctrl_c_asks_the_work_to_stop_and_is_130(flatfield, monkeypatch, capsys):
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_asks_the_work_to_stop_and_is_130(flatfield, monkeypatch, capsys, sign):
+    before = signal.getsignal(sign)
 
     @wraps(compare_mean_images)
     def interrupted(*args, cancel=None, compute=True, **kwargs):
         if not compute:
             return compare_mean_images(*args, compute=False, **kwargs)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), sign)
         assert cancel.is_set()
         raise Cancelled("Stopped after 1 of 3.")
 
@@ -366,7 +367,14 @@ def test_ctrl_c_asks_the_work_to_stop_and_is_130(flatfield, monkeypatch, capsys)
     said = capsys.readouterr().err
     assert "what is finished is kept" in said
     assert "Stopped after 1 of 3." in said
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(sign) is before
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    line = f"{shlex.quote(str(BESIDE_PYTHON / 'graticule'))} info | true; exit ${{PIPESTATUS[0]}}"
+    said = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0
+    assert said.stderr == ""
 
 
 def test_a_second_ctrl_c_stops_at_once(flatfield, monkeypatch):

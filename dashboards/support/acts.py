@@ -231,7 +231,7 @@ def perform(
 
 @contextlib.contextmanager
 def stopping(cancel: threading.Event) -> Iterator[None]:
-    """Turn the first Ctrl-C into a polite request; a second one stops at once."""
+    """Turn the first Ctrl-C, or a scheduler's request to end, into a polite one; a second one stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -242,11 +242,12 @@ def stopping(cancel: threading.Event) -> Iterator[None]:
         cancel.set()
         print("\nStopping; what is finished is kept. Press again to stop at once.", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def sentence(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,13 +57,17 @@ def main(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 some inputs failed, 2 wrong use, 130 stopped.
+        The exit code: 0 done, 1 some inputs failed, 2 wrong use, 130 stopped by Ctrl-C or by who started it.
     """
     try:
         return command(sys.argv[1:] if tokens is None else list(tokens)) or DONE
     except CycloptsError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return WRONG_USE
+    except BrokenPipeError:
+        # whoever read our output has seen enough; the work is done, and Python must not try once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
 
 
 def meanimagecomparison(tokens: Sequence[str] | None = None) -> int:
