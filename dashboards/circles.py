@@ -32,6 +32,8 @@ from dashboards.support.circles_work import (
     open_image,
     read_results,
     same_circles,
+    sound_filters,
+    sound_ranges,
 )
 from dashboards.support.dashboard import Dashboard, build_page, serve_page
 from dashboards.support.jobs import quiet, start
@@ -58,7 +60,7 @@ class CirclesDashboard(Dashboard):
 
     in_url = (
         "folder", "output", "levels", *_DETECTED_BY, "qc", "image", "contrast", "value", "other_value", "by",
-        "baseline", "spread", "experiment",
+        "baseline", "spread", "subject", "experiment", "filters", "between",
     )  # fmt: skip
 
     folder = param.String(default="", label="Folder of acquisitions", doc="With a folder for each level.")
@@ -85,7 +87,12 @@ class CirclesDashboard(Dashboard):
     value = param.Selector(default="R", objects=[*_VALUES], label="Value", check_on_set=False)
     other_value = param.Selector(default="Mean Intensity", objects=[*_VALUES], label="Second value", check_on_set=False)
     by = param.Selector(default="Subject", objects=["", "Subject"], label="Groups", check_on_set=False)
-    baseline = param.Integer(default=0, bounds=(0, None), label="Baseline (dates), 0: all before")
+    baseline = param.Integer(
+        default=0,
+        bounds=(0, None),
+        label="Baseline dates",
+        doc="The first ones, which make the limits; 0: all before the last.",
+    )
     spread = param.Selector(
         default="auto",
         objects={"automatic": "auto", "how experiments differ": "experiments", "how dates differ": "dates"},
@@ -114,6 +121,7 @@ class CirclesDashboard(Dashboard):
         for job in (self.plan_job, self.view_job):
             job.param.watch(lambda event: self.note(event.new), "error")
         self._loading, self._detecting, self._counting, self._planned = False, False, False, 0
+        self._uncounted = ""
         self.param.watch(self._tree_changed, ["folder", "levels"])
         self.param.watch(self._output_changed, ["output"])
         self.param.watch(self._image_changed, ["image"])
@@ -302,8 +310,8 @@ class CirclesDashboard(Dashboard):
                 self.param[name].objects = choices
                 setattr(self, name, chosen[name] if chosen[name] in choices else usual)
             self.experiment = self.experiment if self.experiment in experiments else experiments[-1]
-            kept = {level: [n for n in names if n in results.names(level)] for level, names in self.filters.items()}
-            self.filters = {level: names for level, names in kept.items() if names}
+            self.filters = sound_filters(self.filters, results)
+            self.between = sound_ranges(self.between, [self.value, self.other_value])
             if self.by and self.by not in (results.levels or self.level_names):
                 self.by = ""
             self.results = results
@@ -345,10 +353,12 @@ class CirclesDashboard(Dashboard):
                 try:
                     made = await asyncio.to_thread(measure_statistics, results.circles, results.levels, **how)
                 except ValueError as error:
-                    self.job.error = str(error)
+                    self.job.error = self._uncounted = str(error)
                     continue
                 if answered is self._count_wanted:
                     self.statistics = made
+                    if self._uncounted and self.job.error == self._uncounted:
+                        self.job.error = self._uncounted = ""
         finally:
             self._counting = False
 
@@ -408,6 +418,9 @@ class CirclesDashboard(Dashboard):
             write_circles_report,
             output,
             levels=self.level_names,
+            value=self.value,
+            other_value=self.other_value,
+            by=self.by or None,
             baseline=self.baseline or None,
             spread=self.spread,
         )

@@ -18,6 +18,7 @@ from dashboards.support.circles_images_view import images_table
 from dashboards.support.circles_report import as_png, write_circles_report
 from dashboards.support.circles_run_view import gallery_html
 from dashboards.support.circles_statistics import date_level, measure_statistics, subject_level
+from dashboards.support.circles_statistics_view import verdict
 from dashboards.support.circles_words import filter_words, plan_table, plan_words
 from dashboards.support.circles_work import OpenImage, Picture, open_image, read_results, safe_csv, to_screen
 from dashboards.support.command import main
@@ -110,7 +111,7 @@ def test_moving_a_slider_reads_no_file_and_finds_the_edges_once(make, monkeypatc
 def test_what_detection_refuses_is_said_and_cured(make):
     page = make()
     page.radius_unit = "µm"
-    assert "pixel_size_um" in page.view_job.error and page.found is None
+    assert "need the size of a pixel" in page.view_job.error and page.found is None
     page.pixel_size_um = 0.5
     assert page.view_job.error == "" and page.found is not None and "r_um" in page.found.table
 
@@ -217,6 +218,28 @@ def test_filters_are_shared_by_histograms_test_chart_and_table(make, done):
     assert page.statistics.comparison is None
 
 
+def test_filters_from_an_address_are_taken_when_they_fit(make, done):
+    page = make(output=done, filters={"Subject": ["s1", "s9"], "Date": 5, "x": []}, between={"R": [20, 60], "X": "a"})
+    assert page.filters == {"Subject": ["s1"]} and page.between == {"R": (20.0, 60.0)}
+    assert set(page.chosen["Subject"]) == {"s1"} and page.chosen["R"].between(20, 60).all()
+
+
+def test_a_baseline_that_is_too_short_is_said_and_cured(make, done):
+    page = make(output=done)
+    page.baseline = 1
+    assert "baseline must be 2 dates or more" in page.job.error
+    page.baseline = 2
+    assert page.job.error == "" and page.statistics.charts[0].settings["baseline"] == 2
+
+
+def test_the_last_date_is_judged_where_there_are_limits(make, done):
+    page = make(output=done)
+    assert verdict(page.statistics.charts) in ("The last date drifted.", "The last date is as usual.")
+    page.keep_names("Date", DATES[:1])
+    assert verdict(page.statistics.charts) == "Whether the last date is as usual cannot be known."
+    assert verdict(()) == ""
+
+
 def test_filters_that_leave_nothing(make, done):
     page = make(output=done)
     page.keep_between("R", (1000, 2000))
@@ -256,6 +279,17 @@ def test_gallery_has_montage_first_and_names_are_no_html(make, done):
     assert page.gallery[1].circles == page.results.counts[f"{page.experiment}/fov00"]
     text = gallery_html([Picture(HTML_NAME, b"jpeg"), Picture("<b>", b"")])
     assert HTML_NAME not in text and "&#60;img" in text and "<b>" not in text
+
+
+def test_gallery_shows_images_without_circles(make, tmp_path):
+    folder = tmp_path / "blank" / "20180401" / "s1" / "e1"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.full((90, 90), 80, np.uint8)).save(folder / "flat.png")
+    page = make(folder=tmp_path / "blank")
+    asyncio.run(page.run())
+    assert len(page.results.circles) == 0 and page.results.images == 1
+    assert page.results.experiments == ["20180401/s1/e1"] and page.gallery[-1].name == "flat"
+    assert page.statistics is None and page.main() is not None
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16"])
@@ -301,6 +335,9 @@ def test_report_refers_to_nothing_outside(make, done, tmp_path):
     text = re.sub(r"<script\b.*?</script>", "", path.read_text(), flags=re.DOTALL)
     assert "Do the groups" not in text and "Differences between Subjects" in text
     assert not re.search(r'(src|href)="https?:', text)
+    page.value, page.by = "Contrast", "Date"
+    text = asyncio.run(page.write_report()).read_text()
+    assert "Differences between Dates" in text and "Keep Contrast" in text
     with pytest.raises(ValueError, match="at least one circle"):
         write_circles_report(tmp_path / "no.html", tmp_path)
 

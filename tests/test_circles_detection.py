@@ -10,8 +10,7 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from analysis.circles import detect_circles
-from analysis.circles._detection import detect_prepared, prepare
+from analysis.circles import detect_circles, prepare_image
 from analysis.synthetic.circles import SUBJECTS, draw_phantom
 
 PLACE = ["x_px", "y_px", "r_px"]
@@ -227,9 +226,9 @@ def test_the_same_pixels_give_the_same_bits(crowded):
     first, again = (detect_circles(crowded.pixels).table for _ in range(2))
     pd.testing.assert_frame_equal(first, again, check_exact=True)
     assert first["support"].is_monotonic_decreasing
-    prepared = prepare(crowded.pixels)
-    detect_prepared(prepared, radius_px=(10, 20), strictness=0.6)
-    pd.testing.assert_frame_equal(detect_prepared(prepared).table, first, check_exact=True)
+    prepared = prepare_image(crowded.pixels)
+    detect_circles(prepared, radius_px=(10, 20), strictness=0.6)
+    pd.testing.assert_frame_equal(detect_circles(prepared).table, first, check_exact=True)
 
 
 def test_the_image_is_left_as_it_was(crowded):

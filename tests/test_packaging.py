@@ -115,6 +115,11 @@ def test_instruments_do_not_import_each_other():
             assert others <= {instrument}, path
 
 
+def test_pages_use_only_what_is_public():
+    for path in sources("dashboards"):
+        assert not re.findall(r"\bfrom analysis[\w.]*\._\w+ import", path.read_text(encoding="utf-8")), path
+
+
 def test_only_what_belongs_there_stands_at_the_top():
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],

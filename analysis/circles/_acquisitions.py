@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.circles._columns import CALIBRATED, FIRST, FURTHER
-from analysis.patterns import natural_key as natural
+from analysis.patterns import natural_key
 from analysis.tasks import Cancelled, Progress
 
 LEVELS = ("Date", "Subject", "Experiment")
@@ -188,7 +188,7 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _order(image: AcquiredImage) -> tuple[Any, ...]:
-    return (*map(natural, image.names), natural(image.fov))
+    return (*map(natural_key, image.names), natural_key(image.fov))
 
 
 class _Walk:

@@ -16,11 +16,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.circles._acquisitions import Acquisitions, find_acquisitions, natural
+from analysis.circles._acquisitions import Acquisitions, find_acquisitions
 from analysis.circles._columns import experiments_text, image_lines, read_experiments
 from analysis.circles._ledger import EXPERIMENTS, FAILURES, FOLDER, QC, Ledger, Record, now
 from analysis.circles._plan import below, check_place, refuse_empty
 from analysis.files import fingerprint, whole_file
+from analysis.patterns import natural_key
 from analysis.tables import read_table, table_text
 from analysis.tasks import Progress, map_tasks
 
@@ -289,7 +290,7 @@ def _came_later(found: Acquisitions, place: str, places: set[str]) -> bool:
 
 
 def _order(key: str) -> tuple[Any, ...]:
-    return tuple(map(natural, key.split("/")))
+    return tuple(map(natural_key, key.split("/")))
 
 
 def _failure_of(key: str, record: Record) -> Failure:
@@ -380,7 +381,7 @@ def _failure_rows(levels: tuple[str, ...], failures: Sequence[Failure], path: Pa
         names = (*each.names, *[""] * (len(levels) - len(each.names)))
         when = each.when or before.get((each.place, each.reason)) or now()
         rows.append((*names, each.fov, each.place, each.stage, each.reason, when))
-    return sorted(rows, key=lambda row: tuple(natural(name) for name in row[: len(levels) + 2]))
+    return sorted(rows, key=lambda row: tuple(natural_key(name) for name in row[: len(levels) + 2]))
 
 
 def _write_changed(path: Path, text: str) -> bool:

@@ -107,7 +107,7 @@ class PreparedImage:
 
 
 def detect_circles(
-    pixels: np.ndarray,
+    pixels: np.ndarray | PreparedImage,
     *,
     radius_px: Sequence[float] = (8.0, 80.0),
     radius_um: Sequence[float] | None = None,
@@ -125,7 +125,7 @@ def detect_circles(
     pixels
         (rows, columns), or (rows, columns, layers) with 1, 3 or 4 layers: red, green and blue are turned to grey
         (0.299, 0.587, 0.114), a fourth layer counts as opacity and is ignored. Any number type; what is not finite is
-        filled from beside.
+        filled from beside. Or what `prepare_image` made of them.
     radius_px
         Smallest and largest radius looked for, in pixels. At least 3.
     radius_um
@@ -165,31 +165,8 @@ def detect_circles(
         "radius_px": radius_px, "radius_um": radius_um, "pixel_size_um": pixel_size_um, "strictness": strictness,
         "polarity": polarity,
     }  # fmt: skip
-    check_settings(**settings)
-    return detect_prepared(prepare(pixels), **settings)
-
-
-def prepare(pixels: np.ndarray) -> PreparedImage:
-    """Find the edges of an image, for `detect_prepared`."""
-    grey, warnings = to_grey(pixels)
-    return PreparedImage(find_edges(grey), grey.shape, warnings)
-
-
-def detect_prepared(
-    prepared: PreparedImage,
-    *,
-    radius_px: Sequence[float] = (8.0, 80.0),
-    radius_um: Sequence[float] | None = None,
-    pixel_size_um: float | Sequence[float] | None = None,
-    strictness: float = 0.3,
-    polarity: Polarity = "either",
-) -> Circles:
-    """Do what `detect_circles` does with an image whose edges are known."""
-    settings = {
-        "radius_px": radius_px, "radius_um": radius_um, "pixel_size_um": pixel_size_um, "strictness": strictness,
-        "polarity": polarity,
-    }  # fmt: skip
     low, high, size_um = check_settings(**settings)
+    prepared = pixels if isinstance(pixels, PreparedImage) else prepare_image(pixels)
     settings["radius_px"] = tuple(map(float, radius_px))
     settings["radius_um"] = None if radius_um is None else tuple(map(float, radius_um))
     edges, shape = prepared.edges, prepared.shape
@@ -199,6 +176,28 @@ def detect_prepared(
         for name in _LENGTHS:
             table[f"{name}_um"] = table[f"{name}_px"] * size_um
     return Circles(table, shape, size_um, settings, prepared.warnings)
+
+
+def prepare_image(pixels: np.ndarray) -> PreparedImage:
+    """Find the edges of an image, so that `detect_circles` can look at it again and again with other settings.
+
+    Parameters
+    ----------
+    pixels
+        As `detect_circles` takes them.
+
+    Returns
+    -------
+    PreparedImage
+        In place of the pixels.
+
+    Raises
+    ------
+    ValueError
+        When the image is no image.
+    """
+    grey, warnings = to_grey(pixels)
+    return PreparedImage(find_edges(grey), grey.shape, warnings)
 
 
 def _detect(edges: Edges, low: float, high: float, strictness: float, polarity: str) -> pd.DataFrame:

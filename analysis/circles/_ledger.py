@@ -85,6 +85,22 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def read_records(output: str | os.PathLike[str]) -> dict[str, Record]:
+    """Read what is known of every image that was ever done in an output folder.
+
+    Parameters
+    ----------
+    output
+        The output folder.
+
+    Returns
+    -------
+    dict of Record
+        By the image's folders and field of view, joined by slashes; empty when nothing was done there.
+    """
+    return Ledger(output).read_all()
+
+
 class Ledger:
     """The records in an output folder.
 

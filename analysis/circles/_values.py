@@ -134,6 +134,11 @@ def sort_dates(names: Sequence[Any]) -> tuple[list[str], list[str]]:
     ``20180301``, ``2018-03-01`` and whatever else ISO 8601 allows are understood. When one is not, all are sorted
     by their names, numbers by their size.
 
+    Parameters
+    ----------
+    names
+        Of the dates, as the folders have them.
+
     Examples
     --------
     >>> sort_dates(["2018-03-10", "20180309"])

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.circles_words import acquisitions_words, pixel_words, plan_words, to_do
-from dashboards.support.jobs import start
+from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
 
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
@@ -34,6 +34,7 @@ def _images(dashboard: Any) -> list[pn.viewable.Viewable]:
     def refresh(*_: Any) -> None:
         say(line, acquisitions_words(dashboard.acquisitions))
 
+    @gently
     def allow(*_: Any) -> None:
         again.disabled = not dashboard.folder.strip() or dashboard.job.busy
 
@@ -127,6 +128,7 @@ def run_button(dashboard: Any, **options: Any) -> list[pn.viewable.Viewable]:
     """
     button = pmui.Button(label="Run", variant="contained", **options)
 
+    @gently
     def refresh(*_: Any) -> None:
         plan = dashboard.plan
         count = to_do(plan) if plan is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import holoviews as hv
@@ -17,6 +18,7 @@ hv.extension("bokeh", logo=False)
 
 MOST_GROUPS = 16
 """Groups drawn; a histogram of more would be a tangle."""
+_FEW_GROUPS, _FEW_LETTERS, _LETTERS = 4, 28, 12
 _FONTS = {"title": 10, "xlabel": 9, "ylabel": 9, "xticks": 8, "yticks": 8}
 
 
@@ -35,6 +37,22 @@ def outline(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     x = np.repeat(edges, 2)
     return x, np.concatenate([[0], np.repeat(counts, 2), [0]])
+
+
+def legend_labels(names: Sequence[str]) -> tuple[list[str], int]:
+    """Return names short enough for a legend, and how many of them stand beside each other.
+
+    Examples
+    --------
+    >>> legend_labels(["s1", "s2"])
+    (['s1', 's2'], 4)
+    >>> legend_labels([f"subject number {number}" for number in range(5)])[0][4]
+    'subje…mber 4'
+    """
+    few = len(names) <= _FEW_GROUPS
+    most = _FEW_LETTERS if few else _LETTERS
+    labels = [name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}" for name in names]
+    return labels, 2 if few and max(map(len, labels), default=0) > _LETTERS else 4
 
 
 class HistogramPicture:
@@ -77,12 +95,13 @@ class HistogramPicture:
         drawn = plot.handles["drawn"]
         for name, data in self._data.items():
             drawn[name].data_source.data = data
-        drawn["legend"].visible = self._legend
+        drawn["legend"].update(visible=self._legend, ncols=legend_labels(self._data["groups"]["group"])[1])
 
 
 def histogram_data(histogram: ValueHistogram | None, behind: ValueHistogram | None) -> dict[str, dict[str, Any]]:
     """Return histograms as shapes with colours and names."""
     groups: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour", "group", "told")}
+    labels: list[str] = []
     if histogram is not None:
         rows = zip(histogram.table.itertuples(), histogram.counts, strict=True)
         for place, (row, counts) in enumerate(rows):
@@ -92,11 +111,12 @@ def histogram_data(histogram: ValueHistogram | None, behind: ValueHistogram | No
             told = f"{row.circles:,} circles in {row.experiments:,} experiments, mean {row.mean:.4g}, sd {row.sd:.3g}"
             for name, value in zip(groups, (x, y, colour_of(place), row.group, told), strict=True):
                 groups[name].append(value)
+        labels, _ = legend_labels(groups["group"])
     back: dict[str, list[Any]] = {"xs": [], "ys": []}
     if behind is not None and len(behind.counts):
         x, y = outline(behind.edges, behind.counts.sum(axis=0))
         back = {"xs": [x], "ys": [y]}
-    return {"behind": back, "groups": groups}
+    return {"behind": back, "groups": groups | {"label": labels}}
 
 
 def histogram_limits(histogram: ValueHistogram | None, behind: ValueHistogram | None) -> tuple[Any, Any]:
@@ -115,15 +135,16 @@ def _add_histogram(figure: Any) -> dict[str, Any]:
         "xs", "ys", source=ColumnDataSource({"xs": [], "ys": []}), name="behind", fill_color=NO_VALUE, fill_alpha=0.35,
         line_color=None,
     )  # fmt: skip
-    empty: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour", "group", "told")}
+    empty: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour", "group", "label", "told")}
     groups = figure.patches(
         "xs", "ys", source=ColumnDataSource(empty), name="groups", fill_color="colour", fill_alpha=0.28,
         line_color="colour", line_width=1.5,
     )  # fmt: skip
     figure.add_tools(HoverTool(renderers=[groups], tooltips=[("group", "@group"), ("", "@told")]))
     legend = Legend(
-        items=[LegendItem(label={"field": "group"}, renderers=[groups])], orientation="horizontal", ncols=6,
-        label_text_font_size="8pt", background_fill_alpha=0, border_line_color=None, margin=0, padding=4,
+        items=[LegendItem(label={"field": "label"}, renderers=[groups])], orientation="horizontal", ncols=4,
+        label_text_font_size="8pt", glyph_width=12, label_standoff=4, spacing=6,
+        background_fill_alpha=0, border_line_color=None, margin=0, padding=4,
     )  # fmt: skip
     figure.add_layout(legend, "above")
     return {"behind": back, "groups": groups, "legend": legend}

@@ -12,8 +12,7 @@ import holoviews as hv
 import pandas as pd
 from PIL import Image as PillowImage
 
-from analysis.circles import LEVELS
-from analysis.circles._ledger import Ledger
+from analysis.circles import LEVELS, read_records
 from analysis.provenance import describe_inputs, versions
 from dashboards.support.circles_plots import ChartPicture
 from dashboards.support.circles_report_filters import filtered_histograms
@@ -76,7 +75,7 @@ def write_circles_report(
     made = measure_statistics(
         results.circles, results.levels, value=value, other_value=other_value, by=by, baseline=baseline, spread=spread
     )
-    records = Ledger(output).read_all()
+    records = read_records(output)
     report = Report(
         "Circles of acquisitions",
         _summary(results, made, records),

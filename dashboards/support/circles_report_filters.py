@@ -53,7 +53,7 @@ for (let place = 0; place < 2; place++) {
     }
     counts[group][low] += 1
   }
-  const data = {xs: [], ys: [], colour: [], group: [], told: []}
+  const data = {xs: [], ys: [], colour: [], group: [], label: [], told: []}
   counts.forEach((each, group) => {
     const total = each.reduce((sum, count) => sum + count, 0)
     if (total == 0) { return }
@@ -63,6 +63,8 @@ for (let place = 0; place < 2; place++) {
     ys.push(0)
     data.xs.push(xs); data.ys.push(ys); data.colour.push(colours[group % colours.length])
     data.group.push(labels[group]); data.told.push(total + " circles")
+    const name = labels[group], letters = labels.length > 4 ? 12 : 28
+    data.label.push(name.length <= letters ? name : name.slice(0, letters / 2 - 1) + "…" + name.slice(-letters / 2))
   })
   shapes[place].data = data
 }
@@ -161,8 +163,9 @@ def _histogram(made: Statistics, place: int) -> tuple[Model, ColumnDataSource]:
     )  # fmt: skip
     figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("group", "@group"), ("", "@told")]))
     legend = Legend(
-        items=[LegendItem(label={"field": "group"}, renderers=[drawn])], orientation="horizontal", ncols=6,
-        label_text_font_size="8pt", border_line_color=None, margin=0, padding=4,
+        items=[LegendItem(label={"field": "label"}, renderers=[drawn])], orientation="horizontal", ncols=4,
+        label_text_font_size="8pt", glyph_width=12, label_standoff=4, spacing=6,
+        border_line_color=None, margin=0, padding=4,
     )  # fmt: skip
     figure.add_layout(legend, "above")
     return figure, shapes

@@ -179,7 +179,9 @@ def failures_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         say(sentence, said)
 
     def draw(*_: Any) -> None:
-        show_rows(failed, dashboard.results.failures, empty="No image failed.")
+        # the file tells the folders, and the reason has room
+        failures = dashboard.results.failures
+        show_rows(failed, failures.filter(["File", "Stage", "Reason"]), empty="No image failed.")
         found = dashboard.acquisitions
         problems = found.problems if found is not None else pd.DataFrame()
         show_rows(unused, problems, empty="Every file and folder could be used.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import holoviews as hv
@@ -10,6 +11,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
+from analysis.circles import ControlChart
 from dashboards.support.circles_plots import MOST_GROUPS, ChartPicture, HistogramPicture
 from dashboards.support.circles_tables import show_rows, tick
 from dashboards.support.circles_words import filter_words, spread_words, unit_of
@@ -21,6 +23,7 @@ _SMALL = {"size": "small"}
 _WIDE = {"size": "small", "sizing_mode": "stretch_width"}
 _TWO = {"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)", "align-items": "start"}
 _MOST_LEVELS = 4
+_MOST_SENTENCES = 12
 
 
 def filter_row(dashboard: Any) -> pn.viewable.Viewable:
@@ -61,7 +64,7 @@ def filter_row(dashboard: Any) -> pn.viewable.Viewable:
         choice.param.watch(lambda event, place=place: chosen(place, event), "value")
     clear.on_click(lambda _: dashboard.clear_filters())
     dashboard.param.watch(follow, ["results", "filters"])
-    dashboard.param.watch(tell, ["statistics", "filters", "between"])
+    dashboard.param.watch(tell, ["results", "statistics", "filters", "between"])
     follow()
     tell()
     return pmui.Column(
@@ -245,10 +248,13 @@ def _verdicts(dashboard: Any) -> pn.viewable.Viewable:
     def refresh(*_: Any) -> None:
         made = dashboard.statistics
         charts = made.charts if made is not None else ()
-        drifted = sum(len(chart.drifted) for chart in charts)
-        say(title, "" if not charts else "The last date drifted." if drifted else "The last date is as usual.")
+        say(title, verdict(charts))
         told = [(name not in chart.drifted, said) for chart in charts for name, said in chart.sentences.items()]
-        say(lines, "\n".join(said for _, said in sorted(told, key=lambda each: each[0])))
+        sentences = [said for _, said in sorted(told, key=lambda each: each[0])]
+        # of those that drifted none is left out
+        shown = max(_MOST_SENTENCES, sum(not usual for usual, _ in told))
+        rest = len(sentences) - shown
+        say(lines, "\n".join([*sentences[:shown], *([f"And {rest} more that did not drift."] if rest > 0 else [])]))
         said = [*(made.words if made is not None else ()), *map(spread_words, charts)]
         said += dict.fromkeys(sentence for chart in charts for sentence in chart.warnings)
         say(warned, "\n".join(filter(None, said)))
@@ -256,6 +262,16 @@ def _verdicts(dashboard: Any) -> pn.viewable.Viewable:
     dashboard.param.watch(refresh, ["statistics"])
     refresh()
     return card(title, lines, warned, margin=(8, 0, 0, 0))
+
+
+def verdict(charts: Sequence[ControlChart]) -> str:
+    """Say whether the last date drifted."""
+    if any(chart.drifted for chart in charts):
+        return "The last date drifted."
+    last = [chart.table.groupby("subject", sort=False).tail(1) for chart in charts]
+    if any(rows["z"].notna().any() for rows in last):
+        return "The last date is as usual."
+    return "Whether the last date is as usual cannot be known." if any(len(rows) for rows in last) else ""
 
 
 def _chart_card(dashboard: Any, shown: Shown, place: int) -> pn.viewable.Viewable:

@@ -15,6 +15,7 @@ from dashboards.support.page import words
 from dashboards.support.tabs import _TABLE_LOOK
 
 _ROWS = 20
+_NARROW_PX = 92
 _NARROW = """
 :host .tabulator { font-size: 12px; }
 :host .tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px; }
@@ -79,6 +80,8 @@ def show_rows(
         page_size=rows,
         theme="simple",
         layout="fit_data_table",
+        # long names leave room for what stands behind them
+        configuration={"columnDefaults": {"maxWidth": _NARROW_PX}} if narrow else {},
         stylesheets=[_TABLE_LOOK, *([_NARROW] if narrow else [])],
         sizing_mode="stretch_width",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
@@ -11,6 +12,8 @@ from dashboards.support.circles_images_view import images_tab
 from dashboards.support.circles_run_view import failures_tab, quality_tab, run_tab
 from dashboards.support.circles_statistics_view import drift_tab, histograms_tab, table_tab
 from dashboards.support.circles_tables import show_rows
+from dashboards.support.circles_work import Results
+from dashboards.support.jobs import gently
 from dashboards.support.page import empty_state, error_banner, say
 from dashboards.support.standard_tabs import Build, add_tabs, code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either
@@ -33,7 +36,7 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
     content = {
         "Images": _with_images(images_tab),
         "Run": _with_images(run_tab),
-        "Quality control": _with_results(quality_tab),
+        "Quality control": _with_results(quality_tab, lambda results: bool(results.experiments)),
         "Histograms": _with_results(histograms_tab),
         "Drift": _with_results(drift_tab),
         "Table": _with_results(table_tab),
@@ -61,16 +64,20 @@ def _with_images(build: Build) -> Build:
     return made
 
 
-def _with_results(build: Build) -> Build:
-    """Return the same tab, which says what to do while nothing is done."""
+def _some_circles(results: Results) -> bool:
+    return len(results.circles) > 0
+
+
+def _with_results(build: Build, filled: Callable[[Results], bool] = _some_circles) -> Build:
+    """Return the same tab, which says what to do while nothing is done, or while no circle was found."""
 
     def made(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         nothing = empty_state(
             "No circles yet",
-            "Choose radius and strictness on the images tab until the circles are right, then press Run on the left.",
+            "Choose radius and strictness on the images tab until the circles are right, then press Run on the left."
+            " Where a run found none, Quality control shows its pictures.",
         )
-        filled = lambda: len(dashboard.results.circles) > 0  # noqa: E731
-        return either(dashboard, ["results"], filled, build(dashboard, shown), nothing)
+        return either(dashboard, ["results"], lambda: filled(dashboard.results), build(dashboard, shown), nothing)
 
     return made
 
@@ -83,6 +90,7 @@ def _quiet_job(job: Any) -> pn.viewable.Viewable:
     """What a job says while it runs or when it failed; nothing most of the time."""
     panel = job.panel()
 
+    @gently
     def refresh(*_: Any) -> None:
         panel.visible = job.busy or bool(job.error)
 
@@ -114,7 +122,8 @@ def _banners(dashboard: Any) -> list[pn.viewable.Viewable]:
         said = list(found.warnings) if found is not None else []
         if found is not None and len(found.problems):
             more = f" {len(found.problems) - 1} more are listed under Failures." if len(found.problems) > 1 else ""
-            said.append(f"{found.problems['error'].iloc[0]}{more}")
+            file, error = found.problems[["file", "error"]].iloc[0]
+            said.append(f"{file} {error}{more}")
         said += dashboard.results.warnings
         say(unused, " ".join(said))
 

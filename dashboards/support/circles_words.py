@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.circles._plan import TO_DO
+from analysis.circles import TO_DO
 
 STATES = {
     "new": "never done",

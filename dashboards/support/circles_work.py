@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,19 @@ import numpy as np
 import pandas as pd
 from PIL import Image as PillowImage
 
-from analysis.circles import LEVELS, Circles, measure_circles, read_experiments, read_failures
-from analysis.circles._acquisitions import natural
-from analysis.circles._detection import PreparedImage, detect_prepared, prepare
-from analysis.circles._values import sort_dates
+from analysis.circles import (
+    LEVELS,
+    Circles,
+    PreparedImage,
+    detect_circles,
+    measure_circles,
+    prepare_image,
+    read_experiments,
+    read_failures,
+    read_records,
+    sort_dates,
+)
+from analysis.patterns import natural_key
 from analysis.planes import open_plane
 
 _PICTURE_PX = 600
@@ -65,7 +75,7 @@ class OpenImage:
     @cached_property
     def prepared(self) -> PreparedImage:
         """What of the detection does not depend on settings, kept while sliders are moved."""
-        return prepare(self.pixels)
+        return prepare_image(self.pixels)
 
     @cached_property
     def _counts(self) -> np.ndarray:
@@ -133,7 +143,11 @@ def detect_shown(opened: OpenImage, how: Mapping[str, Any]) -> Circles:
     # pixels that are not square have no size in one number; only radii in micrometres must have it
     if sides is not None and (abs(sides[0] / sides[1] - 1) <= _SQUARE or "radius_um" in asked):
         asked.setdefault("pixel_size_um", sides)
-    return measure_circles(opened.pixels, detect_prepared(opened.prepared, **asked))
+    if "radius_um" in asked and "pixel_size_um" not in asked:
+        raise ValueError(
+            "Radii in µm need the size of a pixel, and this image does not say it. Type it on the left, or choose px."
+        )
+    return measure_circles(opened.pixels, detect_circles(opened.prepared, **asked))
 
 
 def same_circles(first: Circles | None, second: Circles | None) -> bool:
@@ -160,6 +174,8 @@ class Results:
         The folder.
     warnings
         What could not be read, and why.
+    done
+        What the images that are done are called by, those without circles too.
     seconds
         How long reading took.
     """
@@ -169,6 +185,7 @@ class Results:
     levels: tuple[str, ...] = ()
     output: Path = Path()
     warnings: tuple[str, ...] = ()
+    done: frozenset[str] = frozenset()
     seconds: float = 0.0
 
     @cached_property
@@ -182,20 +199,15 @@ class Results:
 
     @property
     def images(self) -> int:
-        """How many images have circles."""
-        return len(self.counts)
+        """How many images are done; where nothing says so, how many have circles."""
+        return len(self.done) or len(self.counts)
 
     @cached_property
     def experiments(self) -> list[str]:
-        """Folders of experiments, dates in their order."""
-        if not len(self.circles):
-            return []
-        found = self.circles[list(self.levels)].drop_duplicates().astype(str)
-        order = [{name: place for place, name in enumerate(self.names(level))} for level in self.levels]
-        rows = sorted(
-            found.itertuples(index=False, name=None),
-            key=lambda row: [places[name] for places, name in zip(order, row, strict=True)],
-        )
+        """Folders of experiments, dates in their order; those without circles too."""
+        found = {tuple(key.split("/")[:-1]) for key in (*self.counts, *self.done)}
+        order = [{name: place for place, name in enumerate(sort_dates(names)[0])} for names in zip(*found, strict=True)]
+        rows = sorted(found, key=lambda row: [places[name] for places, name in zip(order, row, strict=True)])
         return ["/".join(row) for row in rows]
 
     def names(self, level: str) -> list[str]:
@@ -240,7 +252,37 @@ def read_results(output: str | os.PathLike[str], levels: tuple[str, ...]) -> Res
             warnings.append(str(error))
     circles, failures = tables.values()
     known = tuple(name for name in levels if name in circles)
-    return Results(circles, failures, known, folder, tuple(warnings), time.perf_counter() - begun)
+    done = _done(folder, len(levels)) if len(known) == len(levels) else frozenset()
+    return Results(circles, failures, known, folder, tuple(warnings), done, time.perf_counter() - begun)
+
+
+def sound_filters(filters: Mapping[str, Any], results: Results) -> dict[str, list[str]]:
+    """Return the names kept that there are; what an address says may be anything."""
+    kept = {}
+    for level in results.levels:
+        wanted = filters.get(level)
+        names = [name for name in results.names(level) if name in wanted] if isinstance(wanted, list | tuple) else []
+        kept |= {level: names} if names else {}
+    return kept
+
+
+def sound_ranges(between: Mapping[str, Any], values: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the ranges kept of values that are shown; what an address says may be anything."""
+    kept = {}
+    for name in values:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            low, high = map(float, between[name])
+            kept |= {name: (low, high)} if low <= high else {}
+    return kept
+
+
+def _done(output: Path, depth: int) -> frozenset[str]:
+    """Return what the images that are done are called by; nothing when the records cannot be read."""
+    try:
+        records = read_records(output)
+    except OSError:
+        return frozenset()
+    return frozenset(key for key, record in records.items() if record.state == "done" and key.count("/") == depth)
 
 
 # ---- small pictures --------------------------------------------------------------------------------------
@@ -266,7 +308,7 @@ def draw_gallery(results: Results, experiment: str) -> list[Picture]:
     experiment
         Its folders, with slashes.
     """
-    if not experiment or not len(results.circles):
+    if experiment not in results.experiments:
         return []
     folder = results.output / "qc" / experiment
     pictures = []
@@ -274,7 +316,7 @@ def draw_gallery(results: Results, experiment: str) -> list[Picture]:
     if montage is not None:
         content = make_small(montage, _MONTAGE_PX)
         pictures += [Picture(montage.name, content, montage=True)] if content else []
-    files = sorted((f for f in folder.glob("*") if f.suffix in _ENDINGS), key=lambda file: natural(file.stem))
+    files = sorted((f for f in folder.glob("*") if f.suffix in _ENDINGS), key=lambda file: natural_key(file.stem))
     for file in files[:_MOST_PICTURES]:
         circles = results.counts.get(f"{experiment}/{file.stem}", 0)
         pictures.append(Picture(file.stem, make_small(file, _PICTURE_PX), circles))
