@@ -1,11 +1,12 @@
 """Circles: what round objects are in last night's acquisitions."""
 
 from analysis.circles._acquisitions import LEVELS, Acquisitions, find_acquisitions
-from analysis.circles._aggregate import Aggregate, aggregate_circles, read_failures, read_levels
+from analysis.circles._aggregate import Aggregate, aggregate_circles, read_levels
 from analysis.circles._columns import read_experiments
 from analysis.circles._comparison import GroupComparison, compare_groups
 from analysis.circles._control import ControlChart, make_control_chart
 from analysis.circles._detection import METHOD, Circles, PreparedImage, detect_circles, prepare_image
+from analysis.circles._failures import read_failures
 from analysis.circles._histogram import ValueHistogram, make_histogram
 from analysis.circles._ledger import Record, read_records
 from analysis.circles._measurement import measure_circles

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
-import io
 import itertools
 import os
 import threading
@@ -18,39 +16,16 @@ import pandas as pd
 
 from analysis.circles._acquisitions import Acquisitions, find_acquisitions
 from analysis.circles._columns import experiments_text, image_lines, read_experiments
-from analysis.circles._ledger import EXPERIMENTS, FAILURES, FOLDER, QC, Ledger, Record, now
+from analysis.circles._failures import Failure, failure_of, failure_rows, problems_of, read_failures
+from analysis.circles._ledger import EXPERIMENTS, FAILURES, FOLDER, QC, Ledger, Record
 from analysis.circles._plan import below, check_place, refuse_empty
 from analysis.files import fingerprint, whole_file
 from analysis.patterns import natural_key
-from analysis.tables import read_table, table_text
+from analysis.tables import table_text
 from analysis.tasks import Progress, map_tasks
 
 _LAYOUT = "1"
 """Raised when montages are to be made again though nothing in them has changed."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An input that could not be done.
-
-    Attributes
-    ----------
-    names, fov
-        Folders and field of view, as far as known.
-    place
-        Path of the file from the root.
-    stage, reason
-        At what it failed, and why.
-    when
-        When; empty for now.
-    """
-
-    names: tuple[str, ...]
-    fov: str
-    place: str
-    stage: str
-    reason: str
-    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,24 +86,6 @@ class Aggregate:
             "written": len(self.written),
             "removed": len(self.removed),
         }
-
-
-def read_failures(output: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read ``failures.csv`` of an output folder: the levels, ``FOV, File, Stage, Reason, When``; all text.
-
-    Parameters
-    ----------
-    output
-        The output folder.
-
-    Raises
-    ------
-    ValueError
-        When it is no such table.
-    OSError
-        When there is none.
-    """
-    return read_table(Path(output) / FAILURES, columns=["FOV", "File", "Stage", "Reason", "When"])
 
 
 def read_levels(output: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -254,8 +211,8 @@ def put_together(
         current, gone = _sort_out(found, records)
         removed = _prune(ledger, records, gone) if prune else []
         done = [key for key in current if records[key].state == "done"]
-        failures = [_failure_of(key, records[key]) for key in current if records[key].state == "failed"]
-        failures += [*further, *_problems_of(found)]
+        failures = [failure_of(key, records[key]) for key in current if records[key].state == "failed"]
+        failures += [*further, *problems_of(found)]
         written, unread = _write_tables(found.levels, ledger, records, done, failures)
         pictures, problems = _write_montages(ledger, records, done, workers, progress, cancel)
     problems += unread
@@ -291,22 +248,6 @@ def _came_later(found: Acquisitions, place: str, places: set[str]) -> bool:
 
 def _order(key: str) -> tuple[Any, ...]:
     return tuple(map(natural_key, key.split("/")))
-
-
-def _failure_of(key: str, record: Record) -> Failure:
-    *names, fov = key.split("/")
-    place = "/".join((*names, record.file))
-    return Failure(tuple(names), fov, place, record.stage, record.error, record.when)
-
-
-def _problems_of(found: Acquisitions) -> list[Failure]:
-    """Failures of files and folders that cannot be used."""
-    failures = []
-    for file, error in found.problems.itertuples(index=False):
-        place = os.path.relpath(file, os.fsencode(found.root).decode("utf-8", "replace"))
-        names = place.split(os.sep)[:-1][: len(found.levels)]
-        failures.append(Failure(tuple(names), "", place, "find", error))
-    return failures
 
 
 def _prune(ledger: Ledger, records: dict[str, Record], gone: Sequence[str]) -> list[Path]:
@@ -359,29 +300,13 @@ def _write_tables(
             images.append((key.split("/"), lines))
     text = "".join(experiments_text(levels, images, calibrated=calibrated))
     written = [paths[0]] if _write_changed(paths[0], text) else []
-    rows = _failure_rows(levels, [*failures, *unread], paths[1])
+    rows = failure_rows(levels, [*failures, *unread], paths[1])
     columns = [*levels, "FOV", "File", "Stage", "Reason", "When"]
     if _write_changed(paths[1], table_text(pd.DataFrame(rows, columns=columns, dtype=object))):
         written.append(paths[1])
     if not unread:
         ledger.remember("aggregate", {"token": token, "files": [_fingerprint(path) for path in paths]})
     return written, unread
-
-
-def _failure_rows(levels: tuple[str, ...], failures: Sequence[Failure], path: Path) -> list[tuple[str, ...]]:
-    """Lines of the failures; those known before keep their time."""
-    before: dict[tuple[str, str], str] = {}
-    try:
-        with io.StringIO(path.read_bytes().decode("utf-8", "replace"), newline="") as text:
-            before = {(row["File"], row["Reason"]): row["When"] for row in csv.DictReader(text)}
-    except (OSError, KeyError, csv.Error):
-        pass
-    rows = []
-    for each in failures:
-        names = (*each.names, *[""] * (len(levels) - len(each.names)))
-        when = each.when or before.get((each.place, each.reason)) or now()
-        rows.append((*names, each.fov, each.place, each.stage, each.reason, when))
-    return sorted(rows, key=lambda row: tuple(natural_key(name) for name in row[: len(levels) + 2]))
 
 
 def _write_changed(path: Path, text: str) -> bool:

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.circles._acquisitions import LEVELS, Acquisitions
-from analysis.circles._aggregate import Failure, check_prune, put_together
+from analysis.circles._aggregate import check_prune, put_together
+from analysis.circles._failures import Failure
 from analysis.circles._image import STAGES, ImageDone, ImageJob, process_image
 from analysis.circles._ledger import Ledger
 from analysis.circles._log import RunLog, open_log
