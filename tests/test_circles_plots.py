@@ -153,3 +153,15 @@ def test_empty_charts_can_be_drawn():
     chart = make_control_chart(table_of().head(0))
     assert chart_data(chart, "s1")[1] == []
     assert figure_of(ChartPicture().draw(make_control_chart(table_of(dates=1)), "s1")) is not None
+
+
+def test_many_or_long_names_leave_room_for_the_histogram():
+    table = table_of([f"a subject with a long name {number}" for number in range(12)])
+    histogram = make_histogram(table, "R", by="Subject")
+    figure = figure_of(HistogramPicture().draw(histogram))
+    assert not figure.legend[0].items and len(glyph(figure, "groups").data_source.data["label"]) == 12
+    few = make_histogram(table[table["Subject"].isin(histogram.groups[:3])], "R", by="Subject")
+    figure = figure_of(HistogramPicture().draw(few))
+    assert figure.legend[0].items and figure.legend[0].ncols == 2
+    labels = glyph(figure, "groups").data_source.data["label"]
+    assert len(set(labels)) == 3 and max(map(len, labels)) <= 28

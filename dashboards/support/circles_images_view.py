@@ -16,7 +16,7 @@ from dashboards.support.page import card, say, words
 from dashboards.support.tabs import Shown, pane
 
 _ROWS = 13
-_SIDE_BY_SIDE = {"gap": "12px", "grid-template-columns": "minmax(0, 430px) minmax(0, 860px)", "align-items": "start"}
+_SIDE_BY_SIDE = {"gap": "12px", "grid-template-columns": "minmax(0, 460px) minmax(0, 860px)", "align-items": "start"}
 _ALL = "all"
 _MOST_LEVELS = 4
 

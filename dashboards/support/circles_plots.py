@@ -18,7 +18,9 @@ hv.extension("bokeh", logo=False)
 
 MOST_GROUPS = 16
 """Groups drawn; a histogram of more would be a tangle."""
-_FEW_GROUPS, _FEW_LETTERS, _LETTERS = 4, 28, 12
+MOST_IN_LEGEND = 9
+"""Groups named in a legend; more would leave no room for the histogram."""
+_FEW_GROUPS, _FEW_LETTERS, _LETTERS = 4, 28, 10
 _FONTS = {"title": 10, "xlabel": 9, "ylabel": 9, "xticks": 8, "yticks": 8}
 
 
@@ -45,14 +47,14 @@ def legend_labels(names: Sequence[str]) -> tuple[list[str], int]:
     Examples
     --------
     >>> legend_labels(["s1", "s2"])
-    (['s1', 's2'], 4)
+    (['s1', 's2'], 3)
     >>> legend_labels([f"subject number {number}" for number in range(5)])[0][4]
-    'subje…mber 4'
+    'subj…ber 4'
     """
     few = len(names) <= _FEW_GROUPS
     most = _FEW_LETTERS if few else _LETTERS
     labels = [name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}" for name in names]
-    return labels, 2 if few and max(map(len, labels), default=0) > _LETTERS else 4
+    return labels, 2 if few and max(map(len, labels), default=0) > _LETTERS else 3
 
 
 class HistogramPicture:
@@ -93,9 +95,11 @@ class HistogramPicture:
         if "drawn" not in plot.handles:
             plot.handles["drawn"] = _add_histogram(figure)
         drawn = plot.handles["drawn"]
+        names = self._data["groups"]["group"]
         for name, data in self._data.items():
             drawn[name].data_source.data = data
-        drawn["legend"].update(visible=self._legend, ncols=legend_labels(self._data["groups"]["group"])[1])
+        named = self._legend and len(names) <= MOST_IN_LEGEND
+        drawn["legend"].update(items=[drawn["item"]] if named else [], ncols=legend_labels(names)[1])
 
 
 def histogram_data(histogram: ValueHistogram | None, behind: ValueHistogram | None) -> dict[str, dict[str, Any]]:
@@ -141,13 +145,14 @@ def _add_histogram(figure: Any) -> dict[str, Any]:
         line_color="colour", line_width=1.5,
     )  # fmt: skip
     figure.add_tools(HoverTool(renderers=[groups], tooltips=[("group", "@group"), ("", "@told")]))
+    item = LegendItem(label={"field": "label"}, renderers=[groups])
     legend = Legend(
-        items=[LegendItem(label={"field": "label"}, renderers=[groups])], orientation="horizontal", ncols=4,
+        items=[], orientation="horizontal", ncols=3,
         label_text_font_size="8pt", glyph_width=12, label_standoff=4, spacing=6,
         background_fill_alpha=0, border_line_color=None, margin=0, padding=4,
     )  # fmt: skip
     figure.add_layout(legend, "above")
-    return {"behind": back, "groups": groups, "legend": legend}
+    return {"behind": back, "groups": groups, "legend": legend, "item": item}
 
 
 class ChartPicture:

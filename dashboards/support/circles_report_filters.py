@@ -11,7 +11,7 @@ from bokeh.model import Model
 from bokeh.models import ColumnDataSource, CustomJS, Div, HoverTool, Legend, LegendItem, RangeSlider, Select
 from bokeh.plotting import figure as new_figure
 
-from dashboards.support.circles_plots import MOST_GROUPS, colour_of, histogram_data, histogram_limits
+from dashboards.support.circles_plots import MOST_GROUPS, MOST_IN_LEGEND, colour_of, histogram_data, histogram_limits
 from dashboards.support.circles_statistics import Statistics
 from dashboards.support.circles_words import unit_of
 from dashboards.support.circles_work import Results
@@ -63,10 +63,12 @@ for (let place = 0; place < 2; place++) {
     ys.push(0)
     data.xs.push(xs); data.ys.push(ys); data.colour.push(colours[group % colours.length])
     data.group.push(labels[group]); data.told.push(total + " circles")
-    const name = labels[group], letters = labels.length > 4 ? 12 : 28
+    const name = labels[group], letters = labels.length > 4 ? 10 : 28
     data.label.push(name.length <= letters ? name : name.slice(0, letters / 2 - 1) + "…" + name.slice(-letters / 2))
   })
   shapes[place].data = data
+  // afterwards: a legend that changes at once draws shapes that are gone
+  setTimeout(() => { legends[place].items = data.group.length <= most_in_legend ? [items[place]] : [] }, 50)
 }
 const numbers = values.map((each, place) => {
   const chosen = kept.map(at => each[at]).filter(value => !Number.isNaN(value))
@@ -110,8 +112,10 @@ def filtered_histograms(results: Results, made: Statistics, *, by: str | None) -
     refresh = CustomJS(
         args={
             "circles": source, "names": list(places), "choices": choices, "codes": codes, "levels": levels,
-            "groups": groups, "ranges": ranges, "most": MOST_GROUPS, "count": count,
-            "shapes": [shapes for _, shapes in drawn], "titles": [unit_of(name) for name in values],
+            "groups": groups, "ranges": ranges, "most": MOST_GROUPS, "most_in_legend": MOST_IN_LEGEND,
+            "legends": [figure.legend[0] for figure, _, _ in drawn], "items": [item for _, _, item in drawn],
+            "count": count,
+            "shapes": [shapes for _, shapes, _ in drawn], "titles": [unit_of(name) for name in values],
             "all_edges": [histogram.edges.tolist() for histogram in made.histograms],
             "colours": [colour_of(place) for place in range(MOST_GROUPS)],
         },
@@ -123,7 +127,7 @@ def filtered_histograms(results: Results, made: Statistics, *, by: str | None) -
         row(*choices, groups, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}),
         row(*ranges, sizing_mode="stretch_width"),
         count,
-        *(figure for figure, _ in drawn),
+        *(figure for figure, _, _ in drawn),
         sizing_mode="stretch_width",
     )
 
@@ -141,7 +145,7 @@ def _range(values: np.ndarray, name: str) -> RangeSlider:
     )  # fmt: skip
 
 
-def _histogram(made: Statistics, place: int) -> tuple[Model, ColumnDataSource]:
+def _histogram(made: Statistics, place: int) -> tuple[Model, ColumnDataSource, LegendItem]:
     histogram, behind = made.histograms[place], made.behind[place]
     x, y = histogram_limits(histogram, behind)
     label = unit_of(histogram.settings["value"])
@@ -162,13 +166,14 @@ def _histogram(made: Statistics, place: int) -> tuple[Model, ColumnDataSource]:
         line_width=1.5,
     )  # fmt: skip
     figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("group", "@group"), ("", "@told")]))
+    item = LegendItem(label={"field": "label"}, renderers=[drawn])
     legend = Legend(
-        items=[LegendItem(label={"field": "label"}, renderers=[drawn])], orientation="horizontal", ncols=4,
+        items=[item] if len(data["groups"]["group"]) <= MOST_IN_LEGEND else [], orientation="horizontal", ncols=3,
         label_text_font_size="8pt", glyph_width=12, label_standoff=4, spacing=6,
         border_line_color=None, margin=0, padding=4,
     )  # fmt: skip
     figure.add_layout(legend, "above")
-    return figure, shapes
+    return figure, shapes, item
 
 
 class _Plot:

@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from analysis.circles import ControlChart
-from dashboards.support.circles_plots import MOST_GROUPS, ChartPicture, HistogramPicture
+from dashboards.support.circles_plots import MOST_GROUPS, MOST_IN_LEGEND, ChartPicture, HistogramPicture
 from dashboards.support.circles_tables import show_rows, tick
 from dashboards.support.circles_words import filter_words, spread_words, unit_of
 from dashboards.support.circles_work import safe_csv
@@ -159,7 +159,8 @@ def _comparison_card(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         elif found is None:
             said = ("Choose groups above to ask whether they differ.", "", "")
         else:
-            many = (f"The first {MOST_GROUPS} groups are drawn.",) if len(found.table) > MOST_GROUPS else ()
+            many = [f"The first {MOST_GROUPS} groups are drawn."] if len(found.table) > MOST_GROUPS else []
+            many += ["Point at a histogram to see whose it is."] if len(found.table) > MOST_IN_LEGEND else []
             said = (found.sentence, found.naive_sentence, " ".join([*made.words, *found.warnings, *many]))
         for line, text in zip((sentence, naive, warned), said, strict=True):
             say(line, text)
@@ -254,7 +255,7 @@ def _verdicts(dashboard: Any) -> pn.viewable.Viewable:
         # of those that drifted none is left out
         shown = max(_MOST_SENTENCES, sum(not usual for usual, _ in told))
         rest = len(sentences) - shown
-        say(lines, "\n".join([*sentences[:shown], *([f"And {rest} more that did not drift."] if rest > 0 else [])]))
+        say(lines, "\n".join([*sentences[:shown], *([f"And {rest} more."] if rest > 0 else [])]))
         said = [*(made.words if made is not None else ()), *map(spread_words, charts)]
         said += dict.fromkeys(sentence for chart in charts for sentence in chart.warnings)
         say(warned, "\n".join(filter(None, said)))

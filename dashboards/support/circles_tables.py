@@ -15,7 +15,7 @@ from dashboards.support.page import words
 from dashboards.support.tabs import _TABLE_LOOK
 
 _ROWS = 20
-_NARROW_PX = 92
+_NARROW_PX = 84
 _NARROW = """
 :host .tabulator { font-size: 12px; }
 :host .tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px; }
