@@ -287,7 +287,9 @@ class _Walk:
         if not self._others:
             return ()
         shown = ", ".join(sorted(os.fsencode(path).decode("utf-8", "replace") for path in self._others)[:_SHOWN])
-        return (f"{len(self._others)} files are no images by their names and were left out, such as {shown}.",)
+        count = len(self._others)
+        said = f"{count} files are no images by their names and were" if count > 1 else "1 file is no image and was"
+        return (f"{said} left out, such as {shown}.",)
 
 
 def _fovs(files: list[str]) -> dict[str, str]:

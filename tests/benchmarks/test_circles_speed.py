@@ -14,8 +14,7 @@ import pytest
 from skimage.feature import canny
 from skimage.transform import hough_circle, hough_circle_peaks
 
-from analysis.circles import detect_circles, measure_circles
-from analysis.circles._detection import detect_prepared, prepare
+from analysis.circles import detect_circles, measure_circles, prepare_image
 from analysis.synthetic.circles import SUBJECTS, draw_phantom
 
 pytestmark = pytest.mark.benchmark
@@ -58,12 +57,12 @@ def test_detection(capsys):
 
 def test_sliders(capsys):
     pixels = draw_phantom((1024, 1024), level="crowded", subject=SUBJECTS["s2"], seed=1).pixels
-    prepared = prepare(pixels)
+    prepared = prepare_image(pixels)
     with capsys.disabled():
-        print(f"\n{'edges, once':40}{cpu_ms(lambda: prepare(pixels)):9.1f} ms")
+        print(f"\n{'edges, once':40}{cpu_ms(lambda: prepare_image(pixels)):9.1f} ms")
         for radius_px in ((20, 30), (8, 80), (8, 160), (3, 500)):
             for strictness in (0.2, 0.3, 0.6):
-                spent = cpu_ms(lambda r=radius_px, s=strictness: detect_prepared(prepared, radius_px=r, strictness=s))
+                spent = cpu_ms(lambda r=radius_px, s=strictness: detect_circles(prepared, radius_px=r, strictness=s))
                 print(f"radius {radius_px!s:12} strictness {strictness:<10}{spent:9.1f} ms")
                 assert spent < 250
 
@@ -71,7 +70,7 @@ def test_sliders(capsys):
 MEASURED = """
 import json, time
 import numpy as np
-from analysis.circles import detect_circles, measure_circles
+from analysis.circles import detect_circles, measure_circles, prepare_image
 from analysis.synthetic.circles import draw_phantom
 
 def watermark():
