@@ -81,12 +81,12 @@ def trace(
     y = circles[:, 1, None, None] + reach[:, None, :] * sin[:, None]
     column, row = (x + np.float32(0.5)).astype(np.int32), (y + np.float32(0.5)).astype(np.int32)
     outside = (x < -0.5) | (y < -0.5) | (column >= columns) | (row >= rows) | (reach[:, None, :] < 1)
-    index = row * columns + column
-    index[outside] = 0
-    across, down = edges.across.ravel()[index], edges.down.ravel()[index]
+    inside = ~outside
+    index = (row * columns + column) * inside  # what lies outside looks at the first pixel, and does not count
+    across, down = np.take(edges.across, index, mode="clip"), np.take(edges.down, index, mode="clip")
     outward = across * cos[:, None] + down * sin[:, None]
     squared = across * across + down * down
-    met = (outward * outward > squared * np.float32(aligned**2)) & (squared > least**2) & ~outside
+    met = (outward * outward > squared * np.float32(aligned**2)) & (squared > least**2) & inside
     size = np.abs(outward) * met
     best = np.argmax(size * (1 - prior * side**2), axis=-1)[..., None]
     strength = np.take_along_axis(outward * met, best, -1)[..., 0]

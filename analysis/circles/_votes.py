@@ -105,7 +105,7 @@ def _peaks(
     for up, down, right in _AROUND:
         beside = np.clip(layer + up, 0, layers - 1)
         other = (beside * rows + row + down) * columns + column + right
-        theirs = flat[other] / whole[beside]
+        theirs = np.take(flat, other, mode="clip") / whole[beside]
         peak = (own > theirs) | ((own == theirs) & (index <= other))
         index, layer, row, column, own = index[peak], layer[peak], row[peak], column[peak], own[peak]
     # the centre of gravity of the votes around
