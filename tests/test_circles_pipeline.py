@@ -646,9 +646,19 @@ def test_kills_while_all_is_done_again_leave_no_mixture(tmp_path):
             time.sleep(dice.uniform(0.02, 0.2))
             process.send_signal(signal.SIGKILL)
         assert all(not Ledger(out).intact(record) for record in Ledger(out).read_all().values())
-    run_pipeline(root, out, **QUICK)
+    time.sleep(2.1)  # a claim whose process died before it said who it is counts for two seconds
+    assert states(run_pipeline(root, out, **QUICK)).get("busy", 0) == 0
     run_pipeline(root, tmp_path / "fresh", **QUICK)
     assert outputs(out) == outputs(tmp_path / "fresh")
+
+
+def test_a_claim_without_a_word_is_taken_over_soon(nights, out):
+    marker = out / ".graticule/20180401/s1/e0/fov00.json.lock"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    assert states(run_pipeline(nights, out, **QUICK)) == {"new": 11, "busy": 1}
+    os.utime(marker, (time.time() - 3,) * 2)
+    assert states(run_pipeline(nights, out, **QUICK)) == {"done": 11, "new": 1}
 
 
 def test_two_runs_at_once_share_the_work(tmp_path):

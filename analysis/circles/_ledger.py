@@ -21,6 +21,7 @@ EXPERIMENTS, FAILURES = "experiments.csv", "failures.csv"
 _FORM = 1
 _CLAIM_S = 900
 """A claim on one image lasts seconds; one this old was left by a process that died elsewhere."""
+_UNSAID_S = 2
 _STRAY_S = 3600
 
 
@@ -229,7 +230,9 @@ class Ledger:
 
 def _drop_old_claim(marker: str) -> bool:
     with contextlib.suppress(OSError):
-        if time.time() - os.stat(marker).st_mtime > _CLAIM_S:
+        found = os.stat(marker)
+        # without a word in it, its process died before it could say who it is
+        if time.time() - found.st_mtime > (_CLAIM_S if found.st_size else _UNSAID_S):
             os.unlink(marker)
             return True
     return False
