@@ -28,7 +28,6 @@ from dashboards.support.circles_work import (
     Results,
     detect_shown,
     draw_gallery,
-    image_key,
     open_image,
     read_results,
     same_circles,
@@ -221,7 +220,7 @@ class CirclesDashboard(Dashboard):
 
     def image_keys(self) -> list[str]:
         """Return what images are called by, in their order."""
-        return [image_key(row) for row in self.acquisitions.rows] if self.acquisitions is not None else []
+        return [row.key for row in self.acquisitions.rows] if self.acquisitions is not None else []
 
     def step(self, by: int, among: list[str] | None = None) -> None:
         """Show the next image, or the one before, of those listed."""
@@ -237,7 +236,7 @@ class CirclesDashboard(Dashboard):
 
     async def open_image(self) -> None:
         """Read the image shown, and detect its circles."""
-        rows = {image_key(row): row for row in self.acquisitions.rows} if self.acquisitions is not None else {}
+        rows = {row.key: row for row in self.acquisitions.rows} if self.acquisitions is not None else {}
         row = rows.get(self.image)
         if row is None:
             self.param.update(opened=None, found=None)

@@ -355,8 +355,8 @@ def test_a_montage_is_made_again_without_reading_an_image(out, monkeypatch):
     opened = []
     from analysis.circles import _image
 
-    real = _image.open_plane
-    monkeypatch.setattr(_image, "open_plane", lambda path, **how: opened.append(path) or real(path, **how))
+    real = _image.read_pixels
+    monkeypatch.setattr(_image, "read_pixels", lambda path: opened.append(path) or real(path))
     run_pipeline(out.parent / "in", out, **QUICK)
     assert len(opened) == 1
     assert (out / "qc/20180401/s1/e1.png").read_bytes() != before

@@ -70,13 +70,13 @@ def out(tmp_path):
 def reads(monkeypatch):
     """Which images are opened."""
     opened = []
-    real = image_module.open_plane
+    real = image_module.read_pixels
 
-    def open_plane(path, **how):
+    def read_pixels(path):
         opened.append(os.path.basename(path))
-        return real(path, **how)
+        return real(path)
 
-    monkeypatch.setattr(image_module, "open_plane", open_plane)
+    monkeypatch.setattr(image_module, "read_pixels", read_pixels)
     return opened
 
 
@@ -480,15 +480,15 @@ def test_names_that_are_too_long_are_failures(nights, out):
 
 
 def test_a_file_that_changes_while_it_is_read_is_tried_again(nights, out, monkeypatch):
-    real = image_module.open_plane
+    real = image_module.read_pixels
 
-    def open_plane(path, **how):
+    def read_pixels(path):
         if path.endswith("fov03.png"):
             save(nights / "20180402/s1/e0/fov03.png", disc(33))
-        return real(path, **how)
+        return real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(image_module, "open_plane", open_plane)
+        patch.setattr(image_module, "read_pixels", read_pixels)
         os.utime(nights / "20180402/s1/e0/fov03.png", ns=(1, 1))
         run = run_pipeline(nights, out, **QUICK)
     assert "must stay as it is while it is read" in run.problems["error"][0]

@@ -13,6 +13,7 @@ from analysis.circles._measurement import measure_circles
 from analysis.circles._montage import Crops, cut_crops, make_montage, read_crops
 from analysis.circles._overlay import draw_overlay
 from analysis.circles._pipeline import PipelineRun, run_pipeline
+from analysis.circles._pixels import ImagePixels, apply_pixel_size, convert_to_grey, read_pixels
 from analysis.circles._plan import TO_DO, Plan, plan_run
 from analysis.circles._rules import RULES
 from analysis.circles._values import select_circles, sort_dates
@@ -28,13 +29,16 @@ __all__ = [
     "ControlChart",
     "Crops",
     "GroupComparison",
+    "ImagePixels",
     "PipelineRun",
     "Plan",
     "PreparedImage",
     "Record",
     "ValueHistogram",
     "aggregate_circles",
+    "apply_pixel_size",
     "compare_groups",
+    "convert_to_grey",
     "cut_crops",
     "detect_circles",
     "draw_overlay",
@@ -49,6 +53,7 @@ __all__ = [
     "read_experiments",
     "read_failures",
     "read_levels",
+    "read_pixels",
     "read_records",
     "run_pipeline",
     "select_circles",

@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.circles._acceptance import HOPE, accept, measure_support, overlapping, repeated, without_rims
 from analysis.circles._edges import Edges, find_edges
 from analysis.circles._fit import RAYS, fit_coarsely, fit_finely
+from analysis.circles._pixels import convert_to_grey
 from analysis.circles._votes import vote
 
 Polarity = Literal["either", "bright", "dark"]
@@ -25,7 +26,6 @@ METHOD = "1"
 """Raised whenever the same pixels may give other circles or other measurements."""
 
 _POLARITIES = ("either", "bright", "dark")
-_LUMA = (0.299, 0.587, 0.114)
 _LOOKS, _LEAST_COARSE_PX = 3, 4.0
 """How often the rest is looked at again; least radius in the image at quarter size, in its pixels."""
 _CROWDED = 0.25
@@ -196,7 +196,7 @@ def prepare_image(pixels: np.ndarray) -> PreparedImage:
     ValueError
         When the image is no image.
     """
-    grey, warnings = to_grey(pixels)
+    grey, warnings = convert_to_grey(pixels)
     return PreparedImage(find_edges(grey), grey.shape, warnings)
 
 
@@ -276,37 +276,6 @@ def _drop_same(starts: np.ndarray, fitted: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _empty_table() -> pd.DataFrame:
     return pd.DataFrame({name: np.empty(0, kind) for name, kind in _COLUMNS.items()})
-
-
-def to_grey(pixels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return (rows, columns) of real numbers, and sentences about what was done."""
-    pixels = np.asarray(pixels)
-    if pixels.ndim not in (2, 3) or 0 in pixels.shape or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
-        raise ValueError(
-            "pixels must be (rows, columns) or (rows, columns, layers) with 1, 3 or 4 layers; "
-            f"got shape {pixels.shape}."
-        )
-    if pixels.dtype.kind not in "buif":
-        raise ValueError(f"pixels must be real numbers; got {pixels.dtype}.")
-    if pixels.dtype.kind == "b" or pixels.dtype == np.float16:
-        pixels = pixels.astype(np.float32)
-    if pixels.ndim == 2:
-        return _warn_unknown(pixels)
-    if pixels.shape[2] == 1:
-        return _warn_unknown(pixels[..., 0])
-    red, green, blue = (pixels[..., layer] for layer in range(3))
-    if np.array_equal(red, green) and np.array_equal(red, blue):
-        return _warn_unknown(red)
-    wide = np.float32 if pixels.dtype.itemsize <= 2 else np.float64
-    grey = sum(layer * wide(share) for layer, share in zip((red, green, blue), _LUMA, strict=True))
-    return _warn_unknown(grey)
-
-
-def _warn_unknown(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    if grey.dtype.kind != "f":
-        return grey, ()
-    unknown = int(grey.size - np.isfinite(grey).sum())
-    return grey, (f"{unknown} of {grey.size} pixels are not finite and were filled from beside.",) if unknown else ()
 
 
 def check_settings(

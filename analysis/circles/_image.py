@@ -17,17 +17,16 @@ import numpy as np
 from analysis.circles._acquisitions import AcquiredImage
 from analysis.circles._columns import image_text
 from analysis.circles._ledger import CIRCLES, FOLDER, QC, Ledger, Record, now
+from analysis.circles._pixels import apply_pixel_size, read_pixels
 from analysis.circles._plan import judge
 from analysis.circles._recipe import Recipe
 from analysis.files import fingerprint, whole_file
-from analysis.planes import open_plane
 
 logger = logging.getLogger(__name__)
 
 ENDINGS = {"png": "png", "jpeg": "jpg"}
 STAGES = ("read", "fingerprint", "detect", "measure", "qc", "write")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_SQUARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -222,23 +221,15 @@ def _read(job: ImageJob, clock: _Clock) -> _Pixels:
     path = job.image.file
     with clock("read"):
         before = fingerprint(path)
-        with open_plane(path, channel=1, plane=1) as plane:
-            info = plane.info
-            if info.channels > 1 or info.planes > 1:
-                found = " and ".join(
-                    f"{count} {what}"
-                    for count, what in ((info.channels, "channels"), (info.planes, "planes"))
-                    if count > 1
-                )
-                raise _Failed(f"must hold one plane; it has {found}. Save one plane as an image of its own.")
-            values, sides = plane.all(), info.pixel_size.sides_um
+        found = read_pixels(path)
         if fingerprint(path) != before:
             raise _Failed("must stay as it is while it is read; it changed.", passing=True)
     with clock("fingerprint"):
-        mark = hashlib.blake2b(f"{values.dtype.str} {values.shape} {sides}".encode(), digest_size=16)
+        values = found.values
+        mark = hashlib.blake2b(f"{values.dtype.str} {values.shape} {found.pixel_size_um}".encode(), digest_size=16)
         mark.update(np.ascontiguousarray(values))
     clock.stage = "detect"
-    return _Pixels(values, sides, before, mark.hexdigest())
+    return _Pixels(values, found.pixel_size_um, before, mark.hexdigest())
 
 
 def _is_same(job: ImageJob, current: Record, pixels: _Pixels, ledger: Ledger) -> bool:
@@ -257,7 +248,7 @@ def _measure(job: ImageJob, pixels: _Pixels, clock: _Clock) -> tuple[Record, dic
     from analysis.circles._detection import detect_circles
     from analysis.circles._measurement import measure_circles
 
-    how, said = _keywords(job.recipe, pixels.pixel_size_um)
+    how, said = apply_pixel_size(job.recipe.keywords(), pixels.pixel_size_um)
     with clock("detect"):
         circles = detect_circles(pixels.values, **how)
     with clock("measure"):
@@ -286,17 +277,6 @@ def _pictures(key: str, values: np.ndarray, table, qc: str) -> dict[str, bytes]:
         f"{FOLDER}/{key}.crops.png": encode_crops(cut_crops(grey, table)),
         f"{QC}/{key}.{ENDINGS[qc]}": encode_picture(draw_on_grey(grey, table), qc),
     }
-
-
-def _keywords(recipe: Recipe, sides: tuple[float, float] | None) -> tuple[dict, tuple[str, ...]]:
-    """Keyword arguments of the detection, and what is to be said about them."""
-    how = recipe.keywords()
-    if "pixel_size_um" in how or sides is None:
-        return how, ()
-    if abs(sides[0] / sides[1] - 1) > _SQUARE and "radius_um" not in how:
-        said = f"Its pixels are {sides[0]:.4g} x {sides[1]:.4g} um, not square: there are no columns in um."
-        return how, (said,)
-    return {**how, "pixel_size_um": sides}, ()
 
 
 # ----------------------------------------------------------------------------------------------- writing

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from analysis.circles._detection import Circles, to_grey
+from analysis.circles._detection import Circles
+from analysis.circles._pixels import convert_to_grey
 
 _GAP_PX, _LEAST_RING_PX = 2.0, 3.0
 _MEASURED = ("mean", "median", "std", "background", "area_px", "integrated")
@@ -50,7 +51,7 @@ def measure_circles(pixels: np.ndarray, circles: Circles) -> Circles:
        median  background
     0   120.0        20.0
     """
-    grey, _ = to_grey(pixels)
+    grey, _ = convert_to_grey(pixels)
     if grey.shape != tuple(circles.shape):
         raise ValueError(
             f"pixels must have the shape of the image that the circles are of, {circles.shape}; got {grey.shape}."

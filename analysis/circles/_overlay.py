@@ -12,6 +12,8 @@ import pandas as pd
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+from analysis.circles._pixels import convert_to_grey
+
 GREYS = 240
 """Steps of grey; the rest of the palette is for colours."""
 FULL, PARTLY, BORDER, OVERLAP, WEAK, INK = range(GREYS, GREYS + 6)
@@ -91,7 +93,8 @@ def stretch_grey(pixels: np.ndarray) -> np.ndarray:
     """
     pixels = np.asarray(pixels)
     if pixels.ndim == 3:
-        pixels = _grey(pixels)
+        grey = convert_to_grey(pixels)[0]
+        pixels = np.rint(grey).astype(np.uint8) if pixels.dtype == np.uint8 else grey
     if pixels.dtype == bool:
         pixels = pixels * np.uint8(255)
     step = max(1, math.isqrt(pixels.size // _SAMPLE))
@@ -100,14 +103,6 @@ def stretch_grey(pixels: np.ndarray) -> np.ndarray:
         values = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32)
         return _steps(values, low, high)[pixels]
     return _steps(pixels, low, high)
-
-
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    if pixels.shape[2] < 3:
-        return pixels[..., 0]
-    if pixels.dtype == np.uint8:
-        return np.asarray(PillowImage.fromarray(np.ascontiguousarray(pixels[..., :3])).convert("L"))
-    return pixels[..., :3].astype(np.float32) @ np.array([0.2125, 0.7154, 0.0721], np.float32)
 
 
 def _ends(sample: np.ndarray) -> tuple[float, float]:

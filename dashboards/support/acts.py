@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 import math
+import os
 import shlex
 import signal
 import sys
@@ -264,11 +265,15 @@ def _say(words: str, code: int) -> int:
 
 def report(outcome: Outcome, *, as_json: bool) -> int:
     """Print an outcome: the summary on stdout, warnings and problems on stderr."""
-    if as_json:
-        told = {**outcome.summary, **({"sentence": outcome.sentence} if outcome.sentence else {})}
-        print(json.dumps(_plain(told), ensure_ascii=False, allow_nan=False))
-    else:
-        print_outcome(outcome)
+    try:
+        if as_json:
+            told = {**outcome.summary, **({"sentence": outcome.sentence} if outcome.sentence else {})}
+            print(json.dumps(_plain(told), ensure_ascii=False, allow_nan=False), flush=True)
+        else:
+            print_outcome(outcome)
+    except BrokenPipeError:
+        # whoever reads has seen enough; Python must not try once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for words in outcome.warnings:
         print(f"Warning: {' '.join(words.split())}", file=sys.stderr)
     for line in problem_lines(outcome.problems):

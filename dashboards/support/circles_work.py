@@ -20,29 +20,24 @@ from analysis.circles import (
     LEVELS,
     Circles,
     PreparedImage,
+    apply_pixel_size,
+    convert_to_grey,
     detect_circles,
     measure_circles,
     prepare_image,
     read_experiments,
     read_failures,
+    read_pixels,
     read_records,
     sort_dates,
 )
 from analysis.patterns import natural_key
-from analysis.planes import open_plane
 
 _PICTURE_PX = 600
 _MONTAGE_PX = 1400
 _MOST_PICTURES = 60
-_SQUARE = 0.01
-_LUMA = (0.299, 0.587, 0.114)
 _ENDINGS = (".png", ".jpg", ".jpeg")
 _NEVER_A_VALUE = {"FOV", "Circle", "Border", "Overlap", "Weak"}
-
-
-def image_key(row: Any) -> str:
-    """Return what an image is called by: its folders and its field of view."""
-    return row.key
 
 
 # ---- an image and its circles ----------------------------------------------------------------------------
@@ -98,27 +93,15 @@ def open_image(file: str) -> OpenImage:
     OSError
         When it cannot be opened.
     """
-    with open_plane(file, channel=1, plane=1) as plane:
-        info = plane.info
-        if info.channels > 1 or info.planes > 1:
-            raise ValueError(
-                f"{file} must hold one plane; it has {info.channels} channels and {info.planes} planes. Save one plane"
-                " as an image of its own."
-            )
-        pixels = plane.all()
-    return OpenImage(file, pixels, to_screen(pixels), info.pixel_size.sides_um, info.pixel_size.source)
+    read = read_pixels(file)
+    return OpenImage(file, read.values, to_screen(read.values), read.pixel_size_um, read.pixel_size_source)
 
 
 def to_screen(pixels: np.ndarray) -> np.ndarray:
     """Return an image as grey of 8 bits; bytes stay as they are, all else is stretched from end to end."""
-    grey = pixels
-    if grey.ndim == 3:
-        # of four channels the last is transparency
-        grey = (
-            grey[..., 0] if grey.shape[2] < 3 else grey[..., :3].astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
-        )
+    grey, _ = convert_to_grey(pixels)
     if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(np.round(grey).astype(np.uint8))
+        return np.ascontiguousarray(np.rint(grey).astype(np.uint8))
     grey = np.asarray(grey, np.float32)
     finite = np.isfinite(grey)
     if not finite.any():
@@ -138,12 +121,8 @@ def detect_shown(opened: OpenImage, how: Mapping[str, Any]) -> Circles:
     how
         Keywords of `detect_circles`; a pixel size wins over that of the file.
     """
-    asked = {name: value for name, value in how.items() if value is not None}
-    sides = opened.pixel_size_um
-    # pixels that are not square have no size in one number; only radii in micrometres must have it
-    if sides is not None and (abs(sides[0] / sides[1] - 1) <= _SQUARE or "radius_um" in asked):
-        asked.setdefault("pixel_size_um", sides)
-    if "radius_um" in asked and "pixel_size_um" not in asked:
+    asked, _ = apply_pixel_size(how, opened.pixel_size_um)
+    if asked.get("radius_um") is not None and asked.get("pixel_size_um") is None:
         raise ValueError(
             "Radii in µm need the size of a pixel, and this image does not say it. Type it on the left, or choose px."
         )

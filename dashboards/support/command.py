@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ for _name, _module, _help in (
     ("tiles", "tiles_command", "How do I cut calibrated, normalised training patches, and put them back?"),
     ("circles", "circles_command", "What round objects are in last night's acquisitions?"),
     ("exposures", "exposures_command", "Which cryo-EM micrographs were shot twice in one place?"),
+    ("texture", "texture_command", "Which patches of a set of tiles look alike?"),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),
 ):
@@ -64,10 +64,6 @@ def main(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
     except CycloptsError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return WRONG_USE
-    except BrokenPipeError:
-        # whoever read our output has seen enough; the work is done, and Python must not try once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
 
 
 def meanimagecomparison(tokens: Sequence[str] | None = None) -> int:
