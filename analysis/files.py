@@ -15,6 +15,9 @@ from filelock import SoftFileLock, Timeout
 
 _STRAY = ".graticule-tmp"
 _STRAY_AGE_S = 24 * 3600
+_NAMELESS_S, _LOOK_EVERY_S = 2.0, 0.5
+NAMELESS_TABLE_S = 30.0
+"""Age from which the marker of a table, which other programs lock too, counts as left behind."""
 
 
 @contextlib.contextmanager
@@ -126,11 +129,12 @@ def sweep(folder: str | os.PathLike[str], *, older_than_s: float = _STRAY_AGE_S)
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike[str], *, timeout_s: float = 60.0) -> Iterator[None]:
+def locked(path: str | os.PathLike[str], *, timeout_s: float = 60.0, nameless_s: float = _NAMELESS_S) -> Iterator[None]:
     """Hold ``<path>.lock`` for as long as the block runs.
 
     The lock is a marker file, which works on network shares and is what AstroPath's own tools look
-    for. The marker of a process that died on this machine is taken over.
+    for. The marker of a process that died on this machine is taken over, also when it died before it had written
+    who it is.
 
     Parameters
     ----------
@@ -138,6 +142,9 @@ def locked(path: str | os.PathLike[str], *, timeout_s: float = 60.0) -> Iterator
         The file to protect; it need not exist.
     timeout_s
         Seconds to wait for another holder; negative waits for ever.
+    nameless_s
+        Age in seconds from which a marker without a word in it counts as left behind. Ours get theirs at once; other
+        programs may never write one into theirs, so tables that these lock too want longer than those hold them.
 
     Raises
     ------
@@ -146,15 +153,51 @@ def locked(path: str | os.PathLike[str], *, timeout_s: float = 60.0) -> Iterator
     """
     marker = Path(f"{os.path.realpath(path)}.lock")
     marker.parent.mkdir(parents=True, exist_ok=True)
-    lock = SoftFileLock(str(marker), timeout=timeout_s, poll_interval=0.02)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise TimeoutError(_who_holds(marker, timeout_s)) from error
+    lock = SoftFileLock(str(marker), poll_interval=0.02)
+    _acquire(lock, marker, timeout_s, nameless_s)
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: SoftFileLock, marker: Path, timeout_s: float, nameless_s: float) -> None:
+    last = time.monotonic() + timeout_s if timeout_s >= 0 else float("inf")
+    while True:
+        drop_nameless(marker, nameless_s)
+        left = last - time.monotonic()
+        try:
+            lock.acquire(timeout=max(min(left, _LOOK_EVERY_S), 0))
+            return
+        except Timeout as error:
+            if left <= _LOOK_EVERY_S:
+                raise TimeoutError(_who_holds(marker, timeout_s)) from error
+
+
+def drop_nameless(marker: str | os.PathLike[str], older_than_s: float) -> bool:
+    """Remove a lock's marker whose process died before it had written who it is; tell whether there was one.
+
+    Parameters
+    ----------
+    marker
+        The file.
+    older_than_s
+        Age in seconds from which it counts as left behind.
+    """
+    aside = f"{os.fspath(marker)}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}"
+    with contextlib.suppress(OSError):
+        found = os.stat(marker)
+        if found.st_size or time.time() - found.st_mtime <= older_than_s:
+            return False
+        # moved first: another process may have taken it over meanwhile, and then it is put back
+        os.rename(marker, aside)
+        if os.stat(aside).st_ino != found.st_ino or os.stat(aside).st_size:
+            os.link(aside, marker)
+            os.unlink(aside)
+            return False
+        os.unlink(aside)
+        return True
+    return False
 
 
 def _who_holds(marker: Path, timeout_s: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.files import locked, whole_file
+from analysis.files import NAMELESS_TABLE_S, locked, whole_file
 
 
 def read_table(
@@ -180,7 +180,7 @@ def update_table(
         The table as written.
     """
     path = Path(path)
-    with locked(path, timeout_s=timeout_s):
+    with locked(path, timeout_s=timeout_s, nameless_s=NAMELESS_TABLE_S):
         current = read_table(path, columns=columns, integers=integers, numbers=numbers) if path.exists() else None
         changed = change(current)
         write_table(changed, path)

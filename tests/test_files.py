@@ -1,6 +1,7 @@
 """Files whole or not at all, tables with their identifiers, locks, patterns and the loop over inputs."""
 
 import multiprocessing
+import os
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.files import fingerprint, locked, sweep, whole_file
+from analysis.files import NAMELESS_TABLE_S, drop_nameless, fingerprint, locked, sweep, whole_file
 from analysis.patterns import match_names, natural_key
 from analysis.provenance import describe_inputs, versions
 from analysis.tables import read_table, update_table, write_table
@@ -83,6 +84,38 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path):
     assert (tmp_path / "t.csv.lock").exists()
     with locked(tmp_path / "t.csv", timeout_s=5):
         pass
+
+
+def test_lock_of_a_process_that_died_before_it_said_who_it_is(tmp_path):
+    marker = tmp_path / "t.csv.lock"
+    marker.touch()
+    with pytest.raises(TimeoutError, match="held by an unknown process"), locked(tmp_path / "t.csv", timeout_s=0.1):
+        pass
+    start = time.monotonic()
+    with locked(tmp_path / "t.csv", timeout_s=10):
+        assert marker.read_text()
+    assert 1 < time.monotonic() - start < 5
+    marker.touch()
+    os.utime(marker, (time.time() - 20,) * 2)
+    table = pytest.raises(TimeoutError, match="held by an unknown process for 20 s")
+    with table, locked(tmp_path / "t.csv", timeout_s=0.1, nameless_s=NAMELESS_TABLE_S):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv.lock"]
+
+
+def test_a_marker_that_was_taken_over_meanwhile_is_put_back(tmp_path, monkeypatch):
+    marker, rename = tmp_path / "t.csv.lock", os.rename
+    marker.touch()
+    os.utime(marker, (1, 1))
+
+    def late(source, target):
+        marker.unlink()
+        marker.write_text("4711\nelsewhere\n")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    assert not drop_nameless(marker, 2)
+    assert marker.read_text().startswith("4711") and len(list(tmp_path.iterdir())) == 1
 
 
 def _lock_and_die(path):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.files import locked, sweep, whole_file
+from analysis.files import drop_nameless, locked, sweep, whole_file
 
 FOLDER = ".graticule"
 CIRCLES, QC = "circles", "qc"
@@ -21,7 +21,7 @@ EXPERIMENTS, FAILURES = "experiments.csv", "failures.csv"
 _FORM = 1
 _CLAIM_S = 900
 """A claim on one image lasts seconds; one this old was left by a process that died elsewhere."""
-_UNSAID_S = 2
+_NAMELESS_S = 2.0
 _STRAY_S = 3600
 
 
@@ -230,12 +230,10 @@ class Ledger:
 
 def _drop_old_claim(marker: str) -> bool:
     with contextlib.suppress(OSError):
-        found = os.stat(marker)
-        # without a word in it, its process died before it could say who it is
-        if time.time() - found.st_mtime > (_CLAIM_S if found.st_size else _UNSAID_S):
+        if time.time() - os.stat(marker).st_mtime > _CLAIM_S:
             os.unlink(marker)
             return True
-    return False
+    return drop_nameless(marker, _NAMELESS_S)
 
 
 def _parse(data: bytes) -> Record | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.files import locked, whole_file
+from analysis.files import NAMELESS_TABLE_S, locked, whole_file
 from analysis.flatfield._slides import Slides
 from analysis.tables import read_table, write_table
 
@@ -160,7 +160,7 @@ def register_model(
         raise ValueError(f"A version must have at least one slide; none is selected for {version}.")
     model_table = Path(model_table)
     settings = {"version": version, "model_table": str(model_table), "replace": replace}
-    with locked(model_table):
+    with locked(model_table, nameless_s=NAMELESS_TABLE_S):
         current = read_model_table(model_table) if model_table.exists() else None
         replaced = _slides_of(current, version)
         if len(replaced) and not replace:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.files import fingerprint, locked, sweep, whole_file
+from analysis.files import NAMELESS_TABLE_S, fingerprint, locked, sweep, whole_file
 from analysis.flatfield._slides import Slide
 from analysis.tables import read_table, write_table
 
@@ -201,7 +201,7 @@ class Store:
         if self._table_is_current(chosen):
             return
         tables = [table_of(pairs) for pairs in latest_pairs(shards, set(current))]
-        with locked(self.table_path):
+        with locked(self.table_path, nameless_s=NAMELESS_TABLE_S):
             table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else (tables or [table_of(None)])[0]
             write_table(table, self.table_path, missing="nan")
         with whole_file(self.folder / "exported.json", "w", encoding="utf-8") as handle:
