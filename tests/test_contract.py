@@ -22,7 +22,7 @@ VERBS = {
     "find", "read", "write", "parse", "make", "compare", "suggest", "register", "create", "apply", "check", "calibrate",
     "assume", "assign", "measure", "watch", "draw", "sort", "choose", "refuse", "select", "save", "cluster", "clean",
     "group", "fit", "cut", "merge", "normalise", "resample", "convert", "judge", "export", "remove", "split",
-    "detect", "plan", "run", "aggregate", "open", "prepare", "estimate",
+    "detect", "plan", "run", "aggregate", "open", "prepare", "estimate", "search", "correct", "embed",
 }  # fmt: skip
 NOUNS = {
     "layer_sets", "dividing_lines", "filter_groups", "likeness", "axis_weights", "allowed_types", "allowed_formats",

@@ -61,15 +61,37 @@ def test_environment_and_project_name_the_same_dependencies(project):
     assert named.pop("python") == Requirement(f"python{project['requires-python']}").specifier
     assert not named.pop("pip")
     extras = project["optional-dependencies"]
-    wanted = requirements_of([*project["dependencies"], *extras["test"], *extras["distributed"], *extras["formats"]])
+    wanted = requirements_of(
+        [
+            *project["dependencies"],
+            *extras["test"],
+            *extras["distributed"],
+            *extras["formats"],
+            *extras["embedding"],
+            *extras["rois"],
+        ]
+    )
     assert named == wanted
 
 
 def test_every_import_is_a_dependency(project):
-    names = {"sklearn": "scikit-learn", "skimage": "scikit-image", "re2": "google-re2", "PIL": "pillow"}
+    names = {
+        "sklearn": "scikit-learn",
+        "skimage": "scikit-image",
+        "re2": "google-re2",
+        "PIL": "pillow",
+        "umap": "umap-learn",
+    }
     # parts of what a dependency itself depends on and promises: the parser of docstrings of the command line
     through = {"docstring_parser": "cyclopts", "markupsafe": "jinja2", "dask": "dask", "distributed": "dask"}
-    allowed = set(requirements_of(project["dependencies"])) | {"analysis", "dashboards", "dask", "bioio"}
+    allowed = set(requirements_of(project["dependencies"])) | {
+        "analysis",
+        "dashboards",
+        "dask",
+        "bioio",
+        "umap-learn",
+        "roifile",
+    }
     for path in sources("analysis", "dashboards"):
         for module in imports_of(path):
             if module not in sys.stdlib_module_names:
