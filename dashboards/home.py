@@ -1,5 +1,7 @@
 """Front page: the workbench in a sentence, and a card for every instrument."""
 
+import math
+
 import panel as pn
 import panel_material_ui as pmui
 
@@ -102,11 +104,41 @@ def _circles_picture() -> str:
     )
 
 
+def _texture_picture() -> str:
+    """Small tiles whose patches have the colours of three clusters, and the patches as points, as SVG."""
+    film, hole, crystal = "#0072b2", "#e69f00", "#009e73"
+    side, patches = 9, []
+    for row in range(14):
+        for column in range(18):
+            x, y = side * (column + 0.5), side * (row + 0.5)
+            in_hole = any((x - cx) ** 2 + (y - cy) ** 2 < r**2 for cx, cy, r in ((38, 36, 24), (128, 92, 27)))
+            in_crystal = any(abs(x - cx) + abs(y - cy) < r for cx, cy, r in ((112, 30, 26), (46, 98, 24)))
+            fill = hole if in_hole else crystal if in_crystal else film
+            box = f'x="{side * column}" y="{side * row}" width="{side}" height="{side}"'
+            opacity = 0.6 + 0.07 * ((3 * row + 5 * column) % 4)
+            patches.append(f'<rect {box} fill="{fill}" fill-opacity="{opacity:.2f}"/>')
+    points = []
+    for cx, cy, colour in ((208, 42, film), (272, 34, hole), (258, 96, crystal)):
+        for number in range(14):
+            # the golden angle spreads points evenly
+            angle, away = 2.4 * number, 6.2 * number**0.5
+            x, y = cx + away * math.cos(angle), cy + 0.8 * away * math.sin(angle)
+            points.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}"/>')
+    return (
+        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="texture"><defs>'
+        '<clipPath id="set"><rect width="162" height="126" rx="3"/></clipPath></defs>'
+        f'<g clip-path="url(#set)"><rect width="162" height="126" fill="#22303a"/>{"".join(patches)}'
+        '<path d="M81 0V126M0 63H162" stroke="#ffffff" stroke-opacity="0.7" stroke-width="1.2"/></g>'
+        f'<path d="M176 4V120H302" fill="none" stroke="#8a94a3" stroke-width="1.2"/>{"".join(points)}</svg>'
+    )
+
+
 PICTURES = {
     "flatfield": lambda: _matrix_picture() + _field_picture(),
     "tiles": _tiles_picture,
     "circles": _circles_picture,
     "exposures": _holes_picture,
+    "texture": _texture_picture,
 }
 
 

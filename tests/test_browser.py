@@ -197,7 +197,7 @@ def test_panel_serve_does_the_same(page, data, settings, start_server):
     for served in start_server(data, settings, command):
         names = set(re.findall(r"running at: http://\S+/(\S+)", served.wait(re.compile(r"(?s).*process id"))))
         assert names == {path.stem for path in DASHBOARDS.glob("*.py")}
-        assert names == {"home", "flatfield", "tiles", "circles", "exposures"}
+        assert names == {"home", "flatfield", "tiles", "circles", "exposures", "texture"}
         page.goto(f"{served.address}/home")
         expect(page.get_by_text("Open Flatfield")).to_be_visible(timeout=20_000)
         page.goto(f"{served.address}/flatfield")

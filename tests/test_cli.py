@@ -40,7 +40,15 @@ from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_exposures
 from analysis.synthetic.flatfield import draw_fields
 from analysis.tables import read_table
 from analysis.tasks import Cancelled
-from dashboards.support import circles_demo, demo, exposures_demo, flatfield_command, flatfield_demo, serving
+from dashboards.support import (
+    circles_demo,
+    demo,
+    exposures_demo,
+    flatfield_command,
+    flatfield_demo,
+    serving,
+    texture_demo,
+)
 from dashboards.support.acts import aligned
 from dashboards.support.command import app, main
 
@@ -513,6 +521,7 @@ def small_demo(monkeypatch):
     monkeypatch.setattr(exposures_demo, "EXAMPLE_SESSION", {**exposures_demo.EXAMPLE_SESSION, "image_px": 48})
     few = {**circles_demo.EXAMPLE_ACQUISITIONS, "dates": ("20180401", "20180402"), "fields": 1, "drift": {}}
     monkeypatch.setattr(circles_demo, "EXAMPLE_ACQUISITIONS", few)
+    monkeypatch.setattr(texture_demo, "EXAMPLE_TILE_SET", {**texture_demo.EXAMPLE_TILE_SET, "tiles": (1, 2)})
 
 
 def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
@@ -528,6 +537,7 @@ def test_demo_finds_its_truth_and_can_be_run_again(small_demo, here, capsys):
         assert told["exposures"]["duplicates"]["bad"] == bad_of_the_example()
         assert told["tiles"]["merged"]["problems"] == 0
         assert told["circles"]["images"] == 8
+        assert told["texture"]["corrected_agree_with_truth"] > 0.8
         for folder in ("results", "data"):
             (here / "demo" / "flatfield" / folder / "mine.txt").write_text("keep me", encoding="utf-8")
     assert summary["comparison"]["new_pairs"] == 0
@@ -628,7 +638,7 @@ def test_folders_reach_the_pages_through_the_environment(monkeypatch, tmp_path):
     monkeypatch.setattr(serving, "_serve", lambda *args: _nothing())
     monkeypatch.chdir(tmp_path)
     line = ["serve", "--roots", "a", "b", "--workingdir", "work", "--images", "cells", "--acquisitions", "nights",
-            "--circles", "found", "--epudata", "session", "--port", "0"]  # fmt: skip
+            "--circles", "found", "--epudata", "session", "--texture", "tiles", "--port", "0"]  # fmt: skip
     assert main(line) == 0
     assert os.environ["GRATICULE_ROOTS"].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert os.environ["GRATICULE_WORKING_DIR"] == str(tmp_path / "work")
@@ -636,6 +646,7 @@ def test_folders_reach_the_pages_through_the_environment(monkeypatch, tmp_path):
     assert os.environ["GRATICULE_ACQUISITIONS"] == str(tmp_path / "nights")
     assert os.environ["GRATICULE_CIRCLES"] == str(tmp_path / "found")
     assert os.environ["GRATICULE_EPU"] == str(tmp_path / "session")
+    assert os.environ["GRATICULE_TEXTURE"] == str(tmp_path / "tiles")
 
 
 async def _nothing():
@@ -668,6 +679,8 @@ def command_lines():
         lines.append(f"| `graticule circles {name}` | {app['circles'][name].help} |")
     for name in ("calibrate", "duplicates", "watch", "groups", "report", "find_dupl"):
         lines.append(f"| `graticule exposures {name}` | {app['exposures'][name].help} |")
+    for name in ("statistics", "cluster", "search", "export", "report"):
+        lines.append(f"| `graticule texture {name}` | {app['texture'][name].help} |")
     return lines
 
 

@@ -36,7 +36,7 @@ for _name, _module, _help in (
     ("tiles", "tiles_command", "How do I cut calibrated, normalised training patches, and put them back?"),
     ("circles", "circles_command", "What round objects are in last night's acquisitions?"),
     ("exposures", "exposures_command", "Which cryo-EM micrographs were shot twice in one place?"),
-    ("texture", "texture_command", "Which patches of a set of tiles look alike?"),
+    ("texture", "texture_command", "Which patches of a tile set look alike?"),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),
 ):

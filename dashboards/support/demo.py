@@ -64,6 +64,7 @@ def make_demo(folder: Path, run: Run) -> dict[str, Demo]:
     from dashboards.support.circles_demo import make_circles_demo
     from dashboards.support.exposures_demo import make_exposures_demo
     from dashboards.support.flatfield_demo import make_flatfield_demo
+    from dashboards.support.texture_demo import make_texture_demo
     from dashboards.support.tiles_demo import make_tiles_demo
 
     makers = {
@@ -71,6 +72,7 @@ def make_demo(folder: Path, run: Run) -> dict[str, Demo]:
         "tiles": make_tiles_demo,
         "circles": make_circles_demo,
         "exposures": make_exposures_demo,
+        "texture": make_texture_demo,
     }
     return {name: make(Path(folder) / name, run) for name, make in makers.items()}
 

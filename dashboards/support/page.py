@@ -144,6 +144,13 @@ INSTRUMENTS = (
         takes="the folder of an EPU session, finished or still running",
         gives="calibrated beam shift, optics groups, lists of bad files, report",
     ),
+    Instrument(
+        name="texture",
+        title="Texture",
+        question="Which patches of a tile set look alike?",
+        takes="a folder of tiles: TIFF, PNG, JPEG",
+        gives="clusters, scores, classes learnt from a few labels, label images, report",
+    ),
 )
 
 

@@ -25,6 +25,7 @@ OPENED = {
     "acquisitions": "GRATICULE_ACQUISITIONS",
     "circles": "GRATICULE_CIRCLES",
     "epudata": "GRATICULE_EPU",
+    "texture": "GRATICULE_TEXTURE",
 }
 """Environment variables that tell the pages which data to open first."""
 
@@ -162,6 +163,7 @@ def serve_command(
     acquisitions: Path | None = None,
     circles: Path | None = None,
     epudata: Path | None = None,
+    texture: Path | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
     allow_origin: Names = None,
@@ -187,6 +189,8 @@ def serve_command(
         Folder of circles found in them, to open first.
     epudata
         Folder of an EPU session to open first.
+    texture
+        Folder of a set of tiles to open first.
     port
         Port to listen on; 0 takes any free one.
     address
@@ -210,6 +214,7 @@ def serve_command(
         "acquisitions": [acquisitions],
         "circles": [circles],
         "epudata": [epudata],
+        "texture": [texture],
     }
     for name, paths in given.items():
         if named := [str(Path(path).resolve()) for path in paths if path is not None]:

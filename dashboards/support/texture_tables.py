@@ -1,0 +1,173 @@
+"""Tables and small pictures of the texture page, with names that are never HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+from bokeh.models.widgets.tables import NumberFormatter
+from PIL import Image as PillowImage
+
+from dashboards.support.page import as_text, words
+from dashboards.support.tabs import _TABLE_LOOK
+
+_ROWS = 20
+_SMALLEST_PX = 64
+_GALLERY = """
+:host { color: inherit; }
+.gallery { display: flex; flex-wrap: wrap; gap: 10px; }
+figure { margin: 0; width: 92px; min-width: 0; }
+figure img { width: 92px; border-radius: 4px; display: block; image-rendering: pixelated; background: #8884; }
+figcaption { font: 500 0.74rem/1.3 system-ui, sans-serif; padding-top: 3px; overflow-wrap: anywhere;
+  color: var(--mui-palette-text-secondary, #7a8594); }
+"""
+
+
+def digits_of(values: pd.Series) -> str:
+    """Return the format of a column of numbers: as many digits as tell something.
+
+    Examples
+    --------
+    >>> digits_of(pd.Series([12000.0])), digits_of(pd.Series([0.25]))
+    ('0,0', '0.0000')
+    """
+    known = values[np.isfinite(values.astype(float))].abs()
+    size = float(known.quantile(0.9)) if len(known) else 0.0
+    for least, kind in ((1000, "0,0"), (100, "0.0"), (1, "0.00")):
+        if size >= least:
+            return kind
+    return "0.0000"
+
+
+def make_table(
+    frame: pd.DataFrame,
+    *,
+    clicked: Callable[[int, str], None] | None = None,
+    rows: int = _ROWS,
+    **options: Any,
+) -> pn.widgets.Tabulator:
+    """Return a table in pages, of which the browser gets one.
+
+    Parameters
+    ----------
+    frame
+        The table; its index is not shown.
+    clicked
+        Called with the place of the row that is clicked, and the column.
+    rows
+        On a page.
+    **options
+        Of `panel.widgets.Tabulator`.
+    """
+    shown = frame.reset_index(drop=True)
+    numbers = [name for name in shown if pd.api.types.is_float_dtype(shown[name])]
+    formatters = {
+        name: NumberFormatter(format=digits_of(shown[name]), text_align="right", nan_format="–") for name in numbers
+    }
+    table = pn.widgets.Tabulator(
+        shown,
+        # the headings are HTML to the table, and classes are named by people
+        titles={name: html.escape(str(name).replace("_", " ")) for name in shown.columns},
+        formatters={**formatters, **options.pop("formatters", {})},
+        show_index=False,
+        disabled=True,
+        pagination="remote" if len(shown) > rows else None,
+        page_size=rows,
+        theme="simple",
+        layout="fit_data_table",
+        stylesheets=[_TABLE_LOOK],
+        sizing_mode="stretch_width",
+        **options,
+    )
+    if clicked is not None:
+        table.on_click(lambda event: clicked(event.row, event.column))
+    return table
+
+
+def show_frame(place: pn.Column, frame: pd.DataFrame, *, empty: str = "Nothing.", **options: Any) -> None:
+    """Put a table on the page; an empty one is said in words.
+
+    Parameters
+    ----------
+    place
+        Where.
+    frame
+        The table.
+    empty
+        What is said when there is no row.
+    **options
+        Of `make_table`.
+    """
+    # a new widget each time: one on a tab not opened yet does not bear new columns
+    place[:] = [words(empty, muted=True)] if frame.empty else [make_table(frame, **options)]
+
+
+def picture_address(pixels: np.ndarray) -> str:
+    """Return a grey picture as an address that holds it.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) uint8.
+    """
+    picture = PillowImage.fromarray(pixels)
+    times = max(1, _SMALLEST_PX // max(picture.size))
+    picture = picture.resize((picture.width * times, picture.height * times), PillowImage.Resampling.NEAREST)
+    kept = io.BytesIO()
+    picture.save(kept, "PNG")
+    return "data:image/png;base64," + base64.b64encode(kept.getvalue()).decode()
+
+
+def gallery() -> pn.pane.HTML:
+    """Return a place for a row of pictures; fill it with `show_pictures`."""
+    return pn.pane.HTML("", stylesheets=[_GALLERY], sizing_mode="stretch_width")
+
+
+def show_pictures(place: pn.pane.HTML, pictures: Sequence[np.ndarray], captions: Sequence[str]) -> None:
+    """Show pictures with a line below each.
+
+    Parameters
+    ----------
+    place
+        From `gallery`.
+    pictures
+        (rows, columns) uint8 each.
+    captions
+        Plain text.
+    """
+    parts = [
+        f'<figure><img alt="{as_text(caption)}" src="{picture_address(pixels)}">'
+        f"<figcaption>{as_text(caption)}</figcaption></figure>"
+        for pixels, caption in zip(pictures, captions, strict=True)
+    ]
+    place.object = f'<div class="gallery">{"".join(parts)}</div>' if parts else ""
+
+
+def safe_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV in which no spreadsheet takes a name for a formula.
+
+    Text that begins as a formula does gets an apostrophe before it; numbers stay.
+
+    Parameters
+    ----------
+    table
+        With names of files and classes that people gave.
+
+    Examples
+    --------
+    >>> safe_csv(pd.DataFrame({"class": ["=1+1", "film"], "mean": [-1.0, 2.0]})).splitlines()
+    ['class,mean', "'=1+1,-1.0", 'film,2.0']
+    """
+    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    safe = {}
+    for name in text:
+        cells = table[name].astype(str)
+        starts = cells.str.startswith(("=", "+", "-", "@", "\t", "\r"))
+        safe[name] = cells.where(~starts, "'" + cells)
+    return table.assign(**safe).to_csv(index=False)

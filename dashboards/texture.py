@@ -1,0 +1,382 @@
+"""The texture instrument as a page: measure the patches of a set of tiles, cluster them, look, correct and export."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import param
+
+from analysis.synthetic.texture import EXAMPLE_TILE_SET, draw_tile_set
+from analysis.texture import (
+    HAVE_UMAP,
+    Clusters,
+    Embedding,
+    Mosaic,
+    Patches,
+    Search,
+    TileSet,
+    cluster_patches,
+    embed_patches,
+    find_tile_set,
+    measure_patches,
+    read_mosaic,
+    search_settings,
+    write_outputs,
+)
+from dashboards.support.dashboard import build_page, serve_page
+from dashboards.support.jobs import quiet, start
+from dashboards.support.texture_controls import build_sidebar
+from dashboards.support.texture_labelling import TextureLabels
+from dashboards.support.texture_report import write_texture_report
+from dashboards.support.texture_settings import CLUSTERED_BY, LOOKED_UP_BY, MEASURED_BY, OVER_PATCHES
+from dashboards.support.texture_text import python_text, shell_text
+from dashboards.support.texture_views import build_main
+from dashboards.support.texture_words import outcome_words, tiles_words
+from dashboards.support.texture_work import Kept, Latest, key_of_grid, key_of_settings
+
+_PLANES = {"components": ("PC 1", "PC 2"), "umap": ("UMAP 1", "UMAP 2")}
+_EXAMPLE = {"grid_rows": 32, "grid_columns": 32, "leave_out": ["blank", "dark", "partly_dark"], "divide_by": "grid"}
+"""With patches cut by the border left out, the clusters of the sample tiles are what was drawn."""
+
+
+class TextureDashboard(TextureLabels):
+    """Patches of a set of tiles that look alike, in a notebook cell or as a served page.
+
+    Parameters
+    ----------
+    **params
+        Any setting below by name; ``folder``, ``output`` and ``model`` may be paths.
+
+    Examples
+    --------
+    >>> TextureDashboard(folder="/data/tiles", grid_rows=32, grid_columns=32)  # doctest: +SKIP
+    """
+
+    tile_set = param.ClassSelector(class_=TileSet, default=None, doc="The tiles found.")
+    mosaic = param.ClassSelector(class_=Mosaic, default=None, doc="The set as one picture.")
+    patches = param.ClassSelector(class_=Patches, default=None, doc="Their patches, with what was measured.")
+    found = param.ClassSelector(class_=Clusters, default=None, doc="The clusters of these patches.")
+    trouble = param.String(default="", doc="Why the patches could not be clustered or drawn; empty when they could.")
+    clustered_ms = param.Number(default=0.0, doc="How long clustering took.")
+    embedding = param.ClassSelector(class_=Embedding, default=None, doc="A place in a plane for each patch.")
+    searched = param.ClassSelector(class_=Search, default=None, doc="The search made last.")
+    selected = param.List(default=[], item_type=int, doc="Rows of the table of patches that are marked.")
+    exported = param.Parameter(default=None, doc="What was written last.")
+    tab = param.Integer(default=0, bounds=(0, None), doc="The tab that is open.")
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.search_job = self.new_job()
+        self.search_job.param.watch(lambda event: self.note(event.new), "error")
+        self._kept, self._measuring, self._clustering, self._embedding = Kept(), Latest(), Latest(), Latest()
+        self._measured: Patches | None = None
+        self._labels_of: dict[str, dict[tuple[str, int, int], str]] = {}
+        self._grid, self._plane = "", ""
+        self._searched_with: dict[str, Any] = {}
+        self._store = tempfile.mkdtemp(prefix="graticule-texture-")
+        weakref.finalize(self, shutil.rmtree, self._store, True)
+        self.offer()
+        self.param.watch(self._when_free(self.look_up), LOOKED_UP_BY)
+        self.param.watch(self._when_free(self.measure), MEASURED_BY)
+        self.param.watch(self._when_free(self.cluster), CLUSTERED_BY)
+        self.param.watch(self._when_free(self.embed), ["across", "up"])
+        self.param.watch(self.offer, ["patches", "correction"])
+        if self.folder:
+            start(self.look_up)
+
+    def _when_free(self, act: Any) -> Any:
+        """Return a callback that starts an act, unless settings are being changed together."""
+
+        def changed(*_: Any) -> None:
+            if not self._loading:
+                start(act)
+
+        return changed
+
+    def close(self) -> None:
+        """Stop everything, and remove what was kept on the disk."""
+        super().close()
+        shutil.rmtree(self._store, ignore_errors=True)
+
+    def offer(self, *_: Any) -> None:
+        """Offer what can be shown, and leave what cannot."""
+        names = list(self.patches.statistics) if self.patches is not None else list(self.statistics)
+        over = [name for name in OVER_PATCHES if name == "clusters" or self.correction is not None]
+        axes = [*_PLANES["components"], *(_PLANES["umap"] if HAVE_UMAP else ()), *names]
+        for name, choices, usual in (
+            ("shown", [*over, *names], "clusters"),
+            ("across", axes, "PC 1"),
+            ("up", axes, "PC 2"),
+        ):
+            chosen = getattr(self, name)
+            # until patches are there, what the address says may still come true
+            known = chosen in choices or self.patches is None
+            with self.held():
+                # a widget whose choices change may take another one
+                self.param[name].objects = choices
+                setattr(self, name, chosen if known else usual)
+
+    # ---- tiles -----------------------------------------------------------------------------------------
+
+    async def look_up(self) -> None:
+        """Find the tiles, read them as one picture, and measure their patches."""
+        if not self.folder.strip():
+            self._forget()
+            self.param.update(tile_set=None, mosaic=None)
+            self.job.param.update(words="", error="")
+            return
+        look = functools.partial(find_tile_set, self.folder, **self.tile_settings)
+        tiles = await self.job.run("Looking for tiles", look)
+        if tiles is None:
+            return
+        mosaic = await self.job.run("Reading tiles", read_mosaic, tiles)
+        if mosaic is None:
+            return
+        self._forget()
+        self.param.update(tile_set=tiles, mosaic=mosaic)
+        self.note(tiles_words(tiles))
+        await self.measure()
+
+    def _forget(self) -> None:
+        """Forget what belongs to tiles that are gone."""
+        self._kept.clear()
+        self._labels_of, self._grid, self._plane, self._measured = {}, "", "", None
+        self.param.update(
+            patches=None, found=None, trouble="", embedding=None, searched=None, correction=None, similar=None,
+            labels={}, selected=[], exported=None, report=None,
+        )  # fmt: skip
+
+    # ---- patches ---------------------------------------------------------------------------------------
+
+    async def measure(self) -> None:
+        """Measure the patches and cluster them; of several requests the last one wins."""
+        if self.tile_set is None:
+            return
+        if self._measuring.busy:
+            self.job.cancel()
+        await self._measuring.run(self._measure_once)
+
+    async def _measure_once(self) -> None:
+        tiles, how = self.tile_set, self.settings
+        if how["shading"] == "":
+            self.job.error = "Type the file of the flatfield model, or choose another shading."
+            return
+        key = key_of_settings(how, tiles)
+        measured = self._kept.find_patches(key)
+        if measured is None:
+            work = functools.partial(measure_patches, tiles, **how, store=self._store)
+            measured = await self.job.run("Measuring patches", work)
+            if measured is None:
+                return
+            self._kept.keep_patches(key, measured)
+        elif self.job.error and not self.job.busy:
+            self.job.param.update(words="", error="")
+        if tiles is not self.tile_set:
+            return
+        self._measured = measured
+        if self.components > len(measured.statistics):
+            with self.held():
+                self.components = len(measured.statistics)
+        await self.cluster()
+
+    # ---- clusters --------------------------------------------------------------------------------------
+
+    async def cluster(self) -> None:
+        """Cluster the patches measured; no tile is read. Of several requests the last one wins."""
+        await self._clustering.run(self._cluster_once)
+
+    async def _cluster_once(self) -> None:
+        measured, how = self._measured, self.cluster_settings
+        if measured is None:
+            return
+        begun, error = time.perf_counter(), ""
+        found = self._kept.find_clusters(measured, how)
+        if found is None:
+            try:
+                found = await asyncio.to_thread(cluster_patches, measured, **how)
+            except ValueError as wrong:
+                error = str(wrong)
+            else:
+                self._kept.keep_clusters(how, found)
+        if measured is not self._measured:
+            return
+        self._show(measured, found, error, 1000 * (time.perf_counter() - begun))
+        await self.embed()
+
+    def _show(self, measured: Patches, found: Clusters | None, error: str = "", took_ms: float = 0.0) -> None:
+        """Take patches and clusters together; where the patches are the same, the last good clusters stay."""
+        if measured is self.patches:
+            self.param.update(found=found or self.found, trouble=error, clustered_ms=took_ms)
+            return
+        grid = key_of_grid(measured)
+        moved = grid != self._grid
+        if moved:
+            self._labels_of[self._grid], self._grid = dict(self.labels), grid
+            self._undone = []
+        learnt = self.correction is not None
+        changed: dict[str, Any] = {"clustered_ms": took_ms}
+        if moved:
+            changed |= {"labels": dict(self._labels_of.get(grid, {})), "selected": [], "undoable": 0}
+        self.param.update(patches=measured, found=found, trouble=error, correction=None, similar=None, **changed)
+        if learnt and len(set(self.labels.values())) > 1:
+            start(self.correct)
+
+    async def embed(self) -> None:
+        """Give each patch a place in the plane that the scatter shows, when it has changed."""
+        await self._embedding.run(self._embed_once)
+
+    async def _embed_once(self) -> None:
+        patches, how = self.patches, {"scale": self.scale, "seed": self.seed}
+        method = next((name for name, axes in _PLANES.items() if {self.across, self.up} & set(axes)), None)
+        if {self.across, self.up} & set(_PLANES["umap"]):
+            method = "umap"
+        plane = f"{id(patches)} {method} {how}"
+        if patches is None or method is None or plane == self._plane:
+            return
+        try:
+            made = await asyncio.to_thread(embed_patches, patches, method=method, **how)
+        except (ValueError, ImportError):
+            made = None  # too few patches: the clusters say so already
+        if patches is self.patches:
+            self._plane, self.embedding = plane, made
+
+    # ---- search ----------------------------------------------------------------------------------------
+
+    async def search(self) -> None:
+        """Cluster with every combination that is searched, and score them."""
+        if self._measured is None:
+            self.search_job.error = "There is nothing to search yet: open a folder of tiles first."
+            return
+        with_ = {name: getattr(self, name) for name in (*MEASURED_BY, *CLUSTERED_BY, "preset")}
+        how, measured = self.search_settings, self._measured
+        found = await self.search_job.run("Searching", functools.partial(search_settings, measured, **how))
+        if found is not None and measured.tile_set is self.tile_set:
+            self._searched_with = with_
+            self.searched = found
+            self.search_job.words = f"{len(found.cells):,} settings tried."
+            self.note(self.search_job.words)
+
+    def open_cell(self, row: int) -> None:
+        """Show the clusters of a cell of the search at once, as it was searched.
+
+        Parameters
+        ----------
+        row
+            Of the search's table.
+        """
+        if self.searched is None or not 0 <= row < len(self.searched.cells):
+            return
+        found, entry = self.searched.cells[row], self.searched.table.iloc[row]
+        if found is None:
+            self.search_job.error = f"That cell is empty: {entry['error']}"
+            return
+        changed = dict(self._searched_with)
+        if self.searched.settings["grids"] is not None:
+            changed |= {
+                "divide_by": "grid", "grid_rows": int(entry["rows"]), "grid_columns": int(entry["columns"]),
+            }  # fmt: skip
+        changed |= {"clusters": int(entry["clusters"]), "components": int(entry["components"])}
+        with self.held():
+            self.param.update(**changed)
+        self._kept.keep_patches(key_of_settings(self.settings, self.tile_set), found.patches)
+        self._kept.keep_clusters(self.cluster_settings, found)
+        self._measured = found.patches
+        self._show(found.patches, found)
+        self.tab = 0
+        start(self.embed)
+
+    # ---- what leaves it --------------------------------------------------------------------------------
+
+    async def export(self, formats: Sequence[str], *, classes: bool = False) -> Any:
+        """Write the patches into the output folder.
+
+        Parameters
+        ----------
+        formats
+            Of `OUTPUT_FORMATS`.
+        classes
+            Of the forest, in place of the clusters.
+        """
+        result = self.correction if classes else self.found
+        if result is None:
+            self.job.error = (
+                "There are no classes yet: label patches and press Relabel the rest."
+                if classes and self.found is not None
+                else "There is nothing to export yet: open a folder of tiles first."
+            )
+            return None
+        work = functools.partial(
+            write_outputs, result, self.output or "texture", formats=list(formats), opacity=self.opacity
+        )
+        written = await self.job.run("Writing", work)
+        if written is not None:
+            self.exported = written
+            self.job.words = f"{len(written.table):,} files written to {self.output}."
+            self.note(self.job.words)
+        return written
+
+    async def write_report(self) -> Path | None:
+        """Write what is shown as one HTML file in the output folder."""
+        if self.found is None:
+            self.job.error = "There is nothing to report on yet: open a folder of tiles first."
+            return None
+        return await self.save_report(
+            Path(self.output or "texture") / "texture_report.html",
+            write_texture_report,
+            self.found,
+            correction=self.correction,
+            search=self.searched,
+            mosaic=self.mosaic,
+            embedding=self.embedding,
+            opacity=self.opacity,
+        )
+
+    async def load_example(self) -> None:
+        """Draw tiles in a temporary folder and show them."""
+        folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
+        draw = functools.partial(quiet(draw_tile_set), folder, **EXAMPLE_TILE_SET)
+        if await self.job.run("Drawing tiles", draw) is None:
+            return
+        with self.held():
+            self.param.update(folder=str(folder / "tiles"), output=str(folder / "texture"), **_EXAMPLE)
+        await self.look_up()
+
+    def outcome(self) -> str:
+        """Say in a line what is shown."""
+        return outcome_words(self)
+
+    def code(self) -> str:
+        """Return the Python text that gives the same table."""
+        return python_text(self)
+
+    def command(self) -> str:
+        """Return the shell line that gives the same table."""
+        return shell_text(self)
+
+    def sidebar(self) -> list[pn.viewable.Viewable]:
+        """Return the controls."""
+        return build_sidebar(self)
+
+    def main(self) -> pn.viewable.Viewable:
+        """Return the pictures and tables."""
+        return build_main(self)
+
+
+def build() -> pn.viewable.Viewable:
+    """Return the served page, on the folder named by GRATICULE_TEXTURE."""
+    named = {"folder": os.environ.get("GRATICULE_TEXTURE")}
+    dashboard = TextureDashboard(**{name: value for name, value in named.items() if value}).sync_url()
+    return build_page(dashboard, "Texture", "texture")
+
+
+serve_page(__name__, "dashboards.texture")
