@@ -166,7 +166,7 @@ def instrument_card(instrument: Instrument) -> pmui.Paper:
             label=f"Open {instrument.title}", href=f"./{instrument.name}", variant="contained", margin=(14, 0, 0, 0)
         ),
         sizing_mode=None,
-        width=400,
+        width=376,
         margin=8,
         sx={"p": 2.5},
     )
@@ -180,7 +180,7 @@ def build() -> pmui.Page:
             pmui.Column(
                 words(SENTENCE, variant="h5", margin=(0, 8, 4, 8), sx={"fontWeight": 600}),
                 words(MORE, muted=True, variant="body1", margin=(0, 8, 16, 8)),
-                pn.FlexBox(*[instrument_card(instrument) for instrument in served_instruments()]),
+                pn.FlexBox(*[instrument_card(each) for each in served_instruments()], align_items="stretch"),
                 sizing_mode="stretch_width",
                 margin=(32, 32),
             )
