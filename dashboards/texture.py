@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import param
 
 from analysis.synthetic.texture import EXAMPLE_TILE_SET, draw_tile_set
 from analysis.texture import (
-    HAVE_UMAP,
     Clusters,
     Embedding,
     Mosaic,
@@ -31,25 +29,21 @@ from analysis.texture import (
     measure_patches,
     read_mosaic,
     search_settings,
-    write_outputs,
 )
 from dashboards.support.dashboard import build_page, serve_page
 from dashboards.support.jobs import quiet, start
 from dashboards.support.texture_controls import build_sidebar
-from dashboards.support.texture_labelling import TextureLabels
-from dashboards.support.texture_report import write_texture_report
-from dashboards.support.texture_settings import CLUSTERED_BY, LOOKED_UP_BY, MEASURED_BY, OVER_PATCHES
-from dashboards.support.texture_text import python_text, shell_text
+from dashboards.support.texture_settings import CLUSTERED_BY, LOOKED_UP_BY, MEASURED_BY, PLANES
 from dashboards.support.texture_views import build_main
-from dashboards.support.texture_words import outcome_words, tiles_words
-from dashboards.support.texture_work import Kept, Latest, key_of_grid, key_of_settings
+from dashboards.support.texture_words import outcome_words, python_text, shell_text, tiles_words
+from dashboards.support.texture_work import Kept, Latest, find_partly_dark, key_of_grid, key_of_settings
+from dashboards.support.texture_writing import TextureOutputs
 
-_PLANES = {"components": ("PC 1", "PC 2"), "umap": ("UMAP 1", "UMAP 2")}
 _EXAMPLE = {"grid_rows": 32, "grid_columns": 32, "leave_out": ["blank", "dark", "partly_dark"], "divide_by": "grid"}
 """With patches cut by the border left out, the clusters of the sample tiles are what was drawn."""
 
 
-class TextureDashboard(TextureLabels):
+class TextureDashboard(TextureOutputs):
     """Patches of a set of tiles that look alike, in a notebook cell or as a served page.
 
     Parameters
@@ -70,27 +64,31 @@ class TextureDashboard(TextureLabels):
     clustered_ms = param.Number(default=0.0, doc="How long clustering took.")
     embedding = param.ClassSelector(class_=Embedding, default=None, doc="A place in a plane for each patch.")
     searched = param.ClassSelector(class_=Search, default=None, doc="The search made last.")
+    partly_dark = param.Array(default=None, doc="Whether dark pixels touch a patch that counts; None when not known.")
     selected = param.List(default=[], item_type=int, doc="Rows of the table of patches that are marked.")
-    exported = param.Parameter(default=None, doc="What was written last.")
     tab = param.Integer(default=0, bounds=(0, None), doc="The tab that is open.")
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
         self.search_job = self.new_job()
-        self.search_job.param.watch(lambda event: self.note(event.new), "error")
-        self._kept, self._measuring, self._clustering, self._embedding = Kept(), Latest(), Latest(), Latest()
+        self.place_job = self.new_job()
+        for job in (self.search_job, self.place_job):
+            job.param.watch(lambda event: self.note(event.new), "error")
+        self._kept, self._measuring, self._clustering, self._looking = Kept(), Latest(), Latest(), Latest()
+        self._placing = asyncio.Lock()
         self._measured: Patches | None = None
         self._labels_of: dict[str, dict[tuple[str, int, int], str]] = {}
-        self._grid, self._plane = "", ""
+        self._grid, self._plane, self._looked = "", "", ""
         self._searched_with: dict[str, Any] = {}
         self._store = tempfile.mkdtemp(prefix="graticule-texture-")
         weakref.finalize(self, shutil.rmtree, self._store, True)
-        self.offer()
+        self.offer_choices()
         self.param.watch(self._when_free(self.look_up), LOOKED_UP_BY)
         self.param.watch(self._when_free(self.measure), MEASURED_BY)
         self.param.watch(self._when_free(self.cluster), CLUSTERED_BY)
         self.param.watch(self._when_free(self.embed), ["across", "up"])
-        self.param.watch(self.offer, ["patches", "correction"])
+        self.param.watch(self._when_free(self.look_closer), ["flat"])
+        self.param.watch(self.offer_choices, ["patches", "correction"])
         if self.folder:
             start(self.look_up)
 
@@ -107,24 +105,6 @@ class TextureDashboard(TextureLabels):
         """Stop everything, and remove what was kept on the disk."""
         super().close()
         shutil.rmtree(self._store, ignore_errors=True)
-
-    def offer(self, *_: Any) -> None:
-        """Offer what can be shown, and leave what cannot."""
-        names = list(self.patches.statistics) if self.patches is not None else list(self.statistics)
-        over = [name for name in OVER_PATCHES if name == "clusters" or self.correction is not None]
-        axes = [*_PLANES["components"], *(_PLANES["umap"] if HAVE_UMAP else ()), *names]
-        for name, choices, usual in (
-            ("shown", [*over, *names], "clusters"),
-            ("across", axes, "PC 1"),
-            ("up", axes, "PC 2"),
-        ):
-            chosen = getattr(self, name)
-            # until patches are there, what the address says may still come true
-            known = chosen in choices or self.patches is None
-            with self.held():
-                # a widget whose choices change may take another one
-                self.param[name].objects = choices
-                setattr(self, name, chosen if known else usual)
 
     # ---- tiles -----------------------------------------------------------------------------------------
 
@@ -143,6 +123,7 @@ class TextureDashboard(TextureLabels):
         if mosaic is None:
             return
         self._forget()
+        self._kept.keep_mosaic(None, mosaic)
         self.param.update(tile_set=tiles, mosaic=mosaic)
         self.note(tiles_words(tiles))
         await self.measure()
@@ -150,10 +131,10 @@ class TextureDashboard(TextureLabels):
     def _forget(self) -> None:
         """Forget what belongs to tiles that are gone."""
         self._kept.clear()
-        self._labels_of, self._grid, self._plane, self._measured = {}, "", "", None
+        self._labels_of, self._grid, self._plane, self._looked, self._measured = {}, "", "", "", None
         self.param.update(
             patches=None, found=None, trouble="", embedding=None, searched=None, correction=None, similar=None,
-            labels={}, selected=[], exported=None, report=None,
+            labels={}, selected=[], exported=None, report=None, partly_dark=None,
         )  # fmt: skip
 
     # ---- patches ---------------------------------------------------------------------------------------
@@ -165,6 +146,7 @@ class TextureDashboard(TextureLabels):
         if self._measuring.busy:
             self.job.cancel()
         await self._measuring.run(self._measure_once)
+        await self.cluster()
 
     async def _measure_once(self) -> None:
         tiles, how = self.tile_set, self.settings
@@ -187,13 +169,40 @@ class TextureDashboard(TextureLabels):
         if self.components > len(measured.statistics):
             with self.held():
                 self.components = len(measured.statistics)
-        await self.cluster()
+
+    async def look_closer(self) -> None:
+        """Take the light off the picture of the tiles too, and see which patches the dark border may cut."""
+        await self._looking.run(self._look_closer_once)
+
+    async def _look_closer_once(self) -> None:
+        tiles, patches = self.tile_set, self.patches
+        looked = f"{id(patches)} {self.flat}"
+        if patches is None or looked == self._looked:
+            return
+        self._looked = looked
+        light = patches.shading if self.flat else None
+        mosaic = self._kept.find_mosaic(light)
+        try:
+            if mosaic is None:
+                mosaic = await asyncio.to_thread(read_mosaic, tiles, shading=light)
+                if tiles is self.tile_set:
+                    self._kept.keep_mosaic(light, mosaic)
+            if tiles is self.tile_set:
+                self.mosaic = mosaic
+            partly = await asyncio.to_thread(find_partly_dark, patches, self._store)
+        except (ValueError, OSError) as error:
+            self.note(str(error))
+            return
+        if patches is self.patches:
+            self.partly_dark = partly
 
     # ---- clusters --------------------------------------------------------------------------------------
 
     async def cluster(self) -> None:
         """Cluster the patches measured; no tile is read. Of several requests the last one wins."""
         await self._clustering.run(self._cluster_once)
+        # what may take longer keeps no clusters waiting
+        await asyncio.gather(self.embed(), self.look_closer())
 
     async def _cluster_once(self) -> None:
         measured, how = self._measured, self.cluster_settings
@@ -211,7 +220,6 @@ class TextureDashboard(TextureLabels):
         if measured is not self._measured:
             return
         self._show(measured, found, error, 1000 * (time.perf_counter() - begun))
-        await self.embed()
 
     def _show(self, measured: Patches, found: Clusters | None, error: str = "", took_ms: float = 0.0) -> None:
         """Take patches and clusters together; where the patches are the same, the last good clusters stay."""
@@ -227,28 +235,33 @@ class TextureDashboard(TextureLabels):
         changed: dict[str, Any] = {"clustered_ms": took_ms}
         if moved:
             changed |= {"labels": dict(self._labels_of.get(grid, {})), "selected": [], "undoable": 0}
-        self.param.update(patches=measured, found=found, trouble=error, correction=None, similar=None, **changed)
+        self.param.update(
+            patches=measured, found=found, trouble=error, correction=None, similar=None, partly_dark=None, **changed
+        )  # fmt: skip
         if learnt and len(set(self.labels.values())) > 1:
             start(self.correct)
 
     async def embed(self) -> None:
-        """Give each patch a place in the plane that the scatter shows, when it has changed."""
-        await self._embedding.run(self._embed_once)
-
-    async def _embed_once(self) -> None:
+        """Give each patch a place in the plane that the scatter shows, when it has changed; the last request counts."""
         patches, how = self.patches, {"scale": self.scale, "seed": self.seed}
-        method = next((name for name, axes in _PLANES.items() if {self.across, self.up} & set(axes)), None)
-        if {self.across, self.up} & set(_PLANES["umap"]):
-            method = "umap"
+        method = next((name for name, axes in PLANES.items() if {self.across, self.up} & set(axes)), None)
         plane = f"{id(patches)} {method} {how}"
         if patches is None or method is None or plane == self._plane:
             return
+        self._plane = plane
+        place = functools.partial(quiet(embed_patches), patches, method=method, **how)
         try:
-            made = await asyncio.to_thread(embed_patches, patches, method=method, **how)
-        except (ValueError, ImportError):
+            if method == "umap":
+                async with self._placing:  # one at a time: it takes long and cannot be stopped
+                    if plane != self._plane:
+                        return
+                    made = await self.place_job.run("Placing the patches by UMAP", place)
+            else:
+                made = await asyncio.to_thread(place, progress=None, cancel=None)
+        except ValueError:
             made = None  # too few patches: the clusters say so already
-        if patches is self.patches:
-            self._plane, self.embedding = plane, made
+        if plane == self._plane:
+            self.embedding = made
 
     # ---- search ----------------------------------------------------------------------------------------
 
@@ -293,53 +306,10 @@ class TextureDashboard(TextureLabels):
         self._measured = found.patches
         self._show(found.patches, found)
         self.tab = 0
-        start(self.embed)
+        for act in (self.embed, self.look_closer):
+            start(act)
 
-    # ---- what leaves it --------------------------------------------------------------------------------
-
-    async def export(self, formats: Sequence[str], *, classes: bool = False) -> Any:
-        """Write the patches into the output folder.
-
-        Parameters
-        ----------
-        formats
-            Of `OUTPUT_FORMATS`.
-        classes
-            Of the forest, in place of the clusters.
-        """
-        result = self.correction if classes else self.found
-        if result is None:
-            self.job.error = (
-                "There are no classes yet: label patches and press Relabel the rest."
-                if classes and self.found is not None
-                else "There is nothing to export yet: open a folder of tiles first."
-            )
-            return None
-        work = functools.partial(
-            write_outputs, result, self.output or "texture", formats=list(formats), opacity=self.opacity
-        )
-        written = await self.job.run("Writing", work)
-        if written is not None:
-            self.exported = written
-            self.job.words = f"{len(written.table):,} files written to {self.output}."
-            self.note(self.job.words)
-        return written
-
-    async def write_report(self) -> Path | None:
-        """Write what is shown as one HTML file in the output folder."""
-        if self.found is None:
-            self.job.error = "There is nothing to report on yet: open a folder of tiles first."
-            return None
-        return await self.save_report(
-            Path(self.output or "texture") / "texture_report.html",
-            write_texture_report,
-            self.found,
-            correction=self.correction,
-            search=self.searched,
-            mosaic=self.mosaic,
-            embedding=self.embedding,
-            opacity=self.opacity,
-        )
+    # ---- the rest --------------------------------------------------------------------------------------
 
     async def load_example(self) -> None:
         """Draw tiles in a temporary folder and show them."""

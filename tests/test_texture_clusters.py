@@ -284,8 +284,13 @@ def test_one_patch(truth):
     assert list(found.numbers) == [1]
     assert np.isnan(found.silhouette)
     assert np.isnan(measure_stability(found, draws=1).score)
+    with pytest.raises(ValueError, match="gaussian mixture must have at least two patches"):
+        cluster_patches(one, clusters=1, method="gaussian mixture")
     with pytest.raises(ValueError, match="smallest must be at most"):
-        cluster_patches(one, method="hdbscan")
+        cluster_patches(one, method="hdbscan", smallest=9)
+    found = cluster_patches(one, method="hdbscan")
+    assert found.count == 0
+    assert "dense enough" in " ".join(found.warnings)
 
 
 def test_hdbscan_without_clusters(patches):
@@ -308,7 +313,7 @@ def test_statistics_that_say_the_same(patches):
 def test_too_many_patches_to_join(patches, monkeypatch):
     monkeypatch.setattr(methods, "SLOW_JOINED", 100)
     found = cluster_patches(patches, method="agglomerative")
-    assert "GB of distances" in " ".join(found.warnings)
+    assert "GB for distances" in " ".join(found.warnings)
     monkeypatch.setattr(methods, "MOST_JOINED", 100)
     with pytest.raises(ValueError, match="agglomerative must have at most 100 patches"):
         cluster_patches(patches, method="agglomerative")
@@ -331,6 +336,7 @@ def test_too_many_patches_to_join(patches, monkeypatch):
         ({"statistics": ["kurtosis"]}, "statistics must be one or more of those measured"),
         ({"statistics": []}, "statistics must be one or more"),
         ({"n_init": 0}, "n_init must be"),
+        ({"seed": -1}, "seed must be from 0"),
         ({"method": "hdbscan", "smallest": 1}, "smallest must be"),
     ],
 )

@@ -504,7 +504,7 @@ def test_a_killed_command_leaves_the_older_table(here):
         ("statistics", ["--step", "8"], "step must come with patch_size"),
         ("statistics", ["--patch-size", "4000"], "patch_size must be at most the tile"),
         ("statistics", ["--statistics", "smell"], "smell"),
-        ("statistics", ["--shading", "nowhere.tif"], "nowhere.tif"),
+        ("statistics", ["--shading", "surfac"], "shading must be surface, none, or a file that exists; got surfac"),
         ("statistics", ["--leave-out", "ugly"], "leave_out must be a list of blank"),
         ("statistics", ["--leave-out", "nothing,dark"], "nothing or rules, not both"),
         ("statistics", ["--dark-below", "2"], "dark_below must be from 0 to 1"),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
@@ -139,7 +140,9 @@ def test_tiles_of_one_name(drawn, tmp_path):
     ("text", "words"),
     [
         ("file,row,column\n", "class not found"),
-        ("file,row,column,class\na.tif,one,2,film\n", "must be a whole number"),
+        ("file,row,column,class\na.tif,one,2,film\n", "must be a number"),
+        ("file,row,column,class\na.tif,1.5,2,film\n", "must have whole numbers in column row; got 1.5"),
+        ("file;row;column;class\na.tif;1;2;film\n", "must have commas between its values"),
         ("file,row,column,class\na.tif,1,2,film\na.tif,1,2,hole\n", "is there twice"),
     ],
 )
@@ -148,6 +151,18 @@ def test_damaged_tables(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(ValueError, match=words):
         read_labels(path)
+
+
+def test_labels_that_a_spreadsheet_wrote(drawn, tmp_path):
+    patches, _, labels = drawn
+    path = save_labels(labels, tmp_path / "labels.csv", patches=patches)
+    table = pd.read_csv(path)
+    places = ["row", "column", "row_px", "column_px", "rows_px", "columns_px"]
+    table = table.astype(dict.fromkeys(places, float))
+    table["class"] += " "
+    table.to_csv(path, index=False, encoding="utf-8-sig")
+    assert "3.0" in path.read_text(encoding="utf-8-sig") or "0.0" in path.read_text(encoding="utf-8-sig")
+    assert read_labels(path, patches=patches) == labels
 
 
 @pytest.mark.parametrize(

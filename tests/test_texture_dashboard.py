@@ -11,16 +11,14 @@ import tifffile
 from bokeh.document import Document
 
 from analysis.synthetic.texture import draw_tile_set
-from analysis.texture import STATISTICS, cluster_patches, find_tile_set, measure_patches
+from analysis.texture import COLOURS, STATISTICS, cluster_patches, find_tile_set, measure_patches
 from dashboards.support.command import main
-from dashboards.support.texture_colours import colour_patches
-from dashboards.support.texture_heat_map import HeatMap, lay_out
+from dashboards.support.texture_heat_map import HeatMap, Scatter
 from dashboards.support.texture_heat_map_view import legend_html
-from dashboards.support.texture_pictures import draw_representatives, draw_selected
-from dashboards.support.texture_points import PatchPoints
-from dashboards.support.texture_scatter import Scatter
+from dashboards.support.texture_points import PatchPoints, colour_patches, lay_out
 from dashboards.support.texture_settings import CHOSEN
-from dashboards.support.texture_words import problems_words, selected_words, warned
+from dashboards.support.texture_tables import draw_representatives, draw_selected
+from dashboards.support.texture_words import border_words, problems_words, selected_words, warned
 from dashboards.support.texture_work import Latest
 from dashboards.texture import TextureDashboard
 
@@ -163,8 +161,8 @@ def test_nothing_and_wrong_folders(tmp_path):
     assert "nowhere" in page.job.error
     page.folder = str(tmp_path)
     assert "must hold at least one image" in page.job.error
-    assert asyncio.run(page.write_report()) is None and "nothing to report on" in page.job.error
-    assert asyncio.run(page.export(["csv"])) is None and "nothing to export" in page.job.error
+    assert asyncio.run(page.write_report()) is None and "nothing to report on" in page.write_job.error
+    assert asyncio.run(page.export(["csv"])) is None and "nothing to export" in page.write_job.error
     asyncio.run(page.search())
     assert "nothing to search" in page.search_job.error
 
@@ -330,6 +328,56 @@ def test_names_from_files_are_text(make, drawn, tmp_path):
     assert "<img" not in legend_html([(HTML_NAME, "#000000", 3)])
 
 
+def test_tiles_are_shown_with_and_without_their_shading(make, monkeypatch):
+    page = make()
+    flat, shading = page.mosaic, page.patches.shading
+    assert flat.settings["shading"] is not None and shading is not None
+    page.flat = False
+    bare = page.mosaic
+    assert bare.settings["shading"] is None and (bare.pixels != flat.pixels).any()
+    monkeypatch.setattr("dashboards.texture.read_mosaic", None)
+    page.flat = True
+    assert page.mosaic is flat
+    page.param.update(grid_rows=4, grid_columns=4)
+    assert page.mosaic is flat
+    page.shading = "none"
+    assert page.mosaic is bare
+
+
+def test_a_border_that_is_a_cluster_is_said(tmp_path):
+    drawn = draw_tile_set(tmp_path, tiles=(1, 2), shape=(256, 256), border=True, seed=2)
+    page = TextureDashboard(folder=drawn.folder / "tiles")
+    assert border_words(page).startswith("Most patches of cluster 1 ")
+    page.leave_out = ["blank", "dark", "partly_dark"]
+    assert page.partly_dark is None and border_words(page) == ""
+
+
+def test_a_border_is_not_looked_for_where_there_is_none(make):
+    page = make()
+    assert page.partly_dark is not None and border_words(page) == ""
+
+
+def test_the_slider_of_the_grid_leaves_finer_and_coarser_grids(make):
+    page = make()
+    page.sidebar()
+    page.param.update(grid_rows=1, grid_columns=1)
+    assert (page.grid_rows, page.grid_columns) == (1, 1)
+    page.param.update(grid_rows=80, grid_columns=100)
+    assert (page.grid_rows, page.grid_columns) == (80, 100)
+
+
+def test_both_axes_of_the_scatter_lie_in_one_plane(make, monkeypatch):
+    made = []
+    monkeypatch.setattr("dashboards.texture.embed_patches", lambda *_, method, **__: made.append(method))
+    page = make()
+    page.across = "UMAP 1"
+    assert page.up == "UMAP 2"
+    page.up = "PC 1"
+    assert page.across == "PC 2"
+    page.param.update(across="mean")
+    assert page.up == "PC 1" and set(made) <= {"components", "umap"}
+
+
 # ---- labels ----------------------------------------------------------------------------------------------
 
 
@@ -356,6 +404,8 @@ def test_labels_are_learnt_and_shown(make, drawn):
     made = colour_patches(page)
     shown = {row: made.names[int(made.values[row])] for row in page.labelled_rows}
     assert shown == page.labelled_rows
+    # of the same class on the page, in the report and in files
+    assert [page.class_colours[name] for name in page.correction.classes] == list(COLOURS[:3]) == made.colours
     page.shown = "sureness"
     assert colour_patches(page).bounds == pytest.approx((1 / 3, 1.0))
 
@@ -370,6 +420,9 @@ def test_labels_can_be_taken_back_renamed_saved_and_read(make, drawn, tmp_path):
     assert page.labels == kept
     page.rename_class("film", "support")
     assert "film" not in page.classes and "film" not in page.labels.values()
+    page.undo()
+    assert "film" in page.classes and "film" in page.labels.values()
+    page.rename_class("film", "support")
     path = tmp_path / "labels.csv"
     assert asyncio.run(page.save_labels(path)) == path
     other = make()
@@ -377,7 +430,7 @@ def test_labels_can_be_taken_back_renamed_saved_and_read(make, drawn, tmp_path):
     assert other.labelled_rows == page.labelled_rows and "support" in other.classes
     coarse = make(grid_rows=4, grid_columns=4)
     asyncio.run(coarse.load_labels(path))
-    assert "must hold labels of this grid" in coarse.job.error or "was not" in coarse.job.error
+    assert "labels" in coarse.write_job.error and "Tile_001-001" in coarse.write_job.error
     assert coarse.labels == {}
 
 
@@ -439,6 +492,21 @@ def test_report_is_written(make, tmp_path):
     page = make()
     path = asyncio.run(page.write_report())
     assert path == tmp_path / "out" / "texture_report.html" and path.stat().st_size > 10_000
+
+
+def test_measuring_exporting_and_reporting_do_not_stop_each_other(make, tmp_path):
+    page = make()
+
+    async def all_at_once():
+        writing = [asyncio.ensure_future(page.export(["csv", "heat_map"])), asyncio.ensure_future(page.write_report())]
+        await asyncio.sleep(0)
+        page.param.update(grid_rows=6, grid_columns=6)
+        await page.measure()
+        return await asyncio.gather(*writing)
+
+    written, report = asyncio.run(all_at_once())
+    assert not len(written.problems) and report.is_file() and len(page.patches) == 4 * 36
+    assert page.job.error == page.write_job.error == ""
 
 
 def test_the_store_goes_with_the_page(make, tmp_path):

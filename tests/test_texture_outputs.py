@@ -23,6 +23,7 @@ from analysis.texture import (
     write_geojson,
     write_heat_map,
     write_label_images,
+    write_outputs,
     write_patches,
     write_rois,
 )
@@ -186,6 +187,16 @@ def test_a_heat_map_of_a_tile_that_was_not_measured(truth, tmp_path):
     assert len(write_label_images(found, tmp_path / "labels")) == 2
 
 
+def test_a_tile_that_is_gone_is_said(truth, tmp_path):
+    shutil.copytree(truth.folder / "tiles", tmp_path / "tiles")
+    found = cluster_patches(measure_patches(find_tile_set(tmp_path / "tiles"), grid=4))
+    gone = tmp_path / "tiles" / truth.files[0].name
+    gone.unlink()
+    outputs = write_outputs(found, tmp_path / "out", formats=["heat_map", "csv"])
+    assert list(outputs.problems["file"]) == [str(gone)]
+    assert set(outputs.table["format"]) == {"csv", "heat_map"}
+
+
 def test_nothing_is_written_over_or_beside_the_tiles(truth, clusters, tmp_path):
     before = {path: path.read_bytes() for path in truth.files}
     for write in (write_label_images, write_geojson):
@@ -201,7 +212,8 @@ def test_nothing_is_written_over_or_beside_the_tiles(truth, clusters, tmp_path):
 
 
 def test_odd_names_stay_in_the_folder(truth, tmp_path):
-    names = ["a\\..\\up.tif", "con.tif", "a b;$(x)'\".tif", "ü_1.tif", "same.tif", "same.tiff", "x" * 200 + ".tif"]
+    names = ["a\\..\\up.tif", "con.tif", "a b;$(x)'\".tif", "ü_1.tif", "same.tif", "same.tiff"]
+    names += ["x" * 200 + ".tif", "漢" * 80 + ".tif"]
     (tmp_path / "tiles").mkdir()
     for name in names:
         shutil.copy(truth.files[0], tmp_path / "tiles" / name)

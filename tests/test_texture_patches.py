@@ -134,6 +134,26 @@ def test_a_damaged_store_is_measured_again(tile_set, tmp_path, reads):
     pd.testing.assert_frame_equal(first.table, again.table)
 
 
+def test_other_numbers_in_a_store_are_measured_again(tile_set, tmp_path, reads):
+    first = measure_patches(tile_set, store=tmp_path, shading="none")
+    for path in tmp_path.glob("*.npz"):
+        np.savez(path, mean=np.array(1.0), min=np.array(["a"] * 256), max=np.zeros(255))
+    again = measure_patches(tile_set, store=tmp_path, shading="none")
+    pd.testing.assert_frame_equal(first.table, again.table)
+
+
+def test_a_full_disk_stops_only_the_keeping(tile_set, tmp_path, monkeypatch, caplog):
+    def refuse(path, **options):
+        raise OSError(28, "No space left on device", str(path))
+
+    first = measure_patches(tile_set)
+    monkeypatch.setattr("analysis.texture._store.whole_file", refuse)
+    again = measure_patches(tile_set, store=tmp_path / "store", workers=1)
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert len(again.problems) == 0
+    assert [record.message.count("No space left") for record in caplog.records] == [1]
+
+
 def test_only_what_is_asked_for_is_computed(tile_set, monkeypatch):
     def refuse(*args):
         raise AssertionError("percentiles were not asked for")
@@ -164,6 +184,14 @@ def test_left_out(tmp_path):
     patches = measure_patches(tile_set, grid=(4, 4), shading="none")
     assert any("not finite" in said for said in patches.warnings)
     assert np.isfinite(patches.features).all()
+
+
+def test_nothing_is_dark_beside_a_median_below_zero(tmp_path):
+    pixels = np.random.default_rng(0).integers(-1200, -800, (64, 64)).astype(np.int16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    patches = measure_patches(find_tile_set(tmp_path), grid=4, shading="none", leave_out=("dark", "partly_dark"))
+    assert not patches.table["left_out"].any()
+    assert any("no patch counts as dark" in said for said in patches.warnings)
 
 
 def test_edge_is_that_of_the_set(tile_set):
@@ -267,6 +295,7 @@ def test_cancel_and_progress(tile_set):
     [
         ({"mode": "old"}, "mode must be"),
         ({"leave_out": ["black"]}, "leave_out must be a list of blank"),
+        ({"grid": "16x16"}, "grid must be"),
         ({"leave_out": "dark"}, "leave_out must be a list"),
         ({"dark_below": 2}, "dark_below must be from 0 to 1"),
         ({"statistics": ["x"]}, "got x"),

@@ -31,9 +31,9 @@ from dashboards.support.texture_search_plots import (
     make_lines,
 )
 from dashboards.support.texture_search_view import cell_shown
-from dashboards.support.texture_search_words import count_cells, estimate_seconds, parse_numbers
 from dashboards.support.texture_table_view import choose_rows, patch_table
 from dashboards.support.texture_tables import safe_csv
+from dashboards.support.texture_words import count_cells, estimate_seconds, parse_numbers
 from dashboards.texture import TextureDashboard
 
 

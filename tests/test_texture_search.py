@@ -52,6 +52,14 @@ def test_each_cell_is_the_clustering_it_says(patches):
                 assert row["patches"] == (cell.numbers > 0).sum()
 
 
+def test_draws_with_too_few_different_patches_do_not_count(patches):
+    few = measure_patches(patches.tile_set, grid=2)
+    found = search_settings(few, clusters=[5, 6, 7], draws=6)
+    alone = [measure_stability(cell, draws=6) for cell in found.cells]
+    assert any(each.table["agreement"].isna().any() and np.isfinite(each.score) for each in alone)
+    np.testing.assert_allclose(found.table["stability"], [each.score for each in alone], rtol=1e-12)
+
+
 def test_searches_against_one_setting(patches):
     clusters = search_settings(patches, clusters=(2, 3, 4), draws=0)
     assert list(clusters.table["clusters"]) == [2, 3, 4]

@@ -87,6 +87,18 @@ def test_constant_and_small_tiles(tmp_path):
     shading = estimate_shading(write(tmp_path / "a", [np.full((40, 50), 9, np.uint8)] * 2))
     assert np.allclose(shading.surface, 1)
     assert "one tile" in estimate_shading(write(tmp_path / "b", [np.full((9, 7), 9.0)])).warnings[0]
+    with pytest.raises(ValueError, match="too few finite pixels for a surface of order 4"):
+        estimate_shading(write(tmp_path / "c", [np.full((3, 4), 9.0)]))
+
+
+def test_of_very_many_tiles_some_are_looked_at(truth, monkeypatch):
+    monkeypatch.setattr("analysis.texture._shading.MOST_TILES", 3)
+    tile_set = find_tile_set(truth.folder / "tiles")
+    shading = estimate_shading(tile_set)
+    assert len(tile_set) > 3
+    files = tile_set.table["file"]
+    assert list(shading.table["file"])[::2] == [files.iloc[0], files.iloc[-1]]
+    assert len(shading.table) == 3
 
 
 def test_tiles_that_are_not_finite(tmp_path):

@@ -1,6 +1,8 @@
 """Search, labels, table and export of the texture page in a real browser, as a person uses them."""
 
 import re
+import time
+import urllib.request
 
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ MODELS = "(window.Bokeh?.documents ?? []).flatMap(one => [...one._all_models.val
 GLYPHS = f"{MODELS}.filter(m => m.type == 'GlyphRenderer')"
 CELLS = f"{GLYPHS}.find(r => r.name == 'cells')?.data_source"
 PATCHES = 2 * 64
+CALM_S = 0.4
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +32,47 @@ def tiles(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(start_server, tiles):
-    yield from start_server(tiles.parent, {"GRATICULE_TEXTURE": str(tiles)})
+    started = start_server(tiles.parent, {"GRATICULE_TEXTURE": str(tiles)})
+    server = next(started)
+    # the first visitor waits for all that is imported
+    urllib.request.urlopen(f"{server.address}/texture", timeout=90).close()
+    yield server
+    yield from started
 
 
 @pytest.fixture
 def ready(opened, page, tmp_path):
     """Open the page with its output in a folder of the test; what is on its way arrives before it is closed."""
 
+    def listen(socket):
+        for what in ("framereceived", "framesent"):
+            socket.on(what, lambda _: heard(page))
+
     def go(more=""):
-        page = opened(f"{ADDRESS}&output={tmp_path / 'out'}{more}")
+        page.on("websocket", listen)
+        heard(page)
+        opened(f"{ADDRESS}&output={tmp_path / 'out'}{more}")
         expect(page.get_by_text("2 tiles in 1 × 2 places", exact=False).first).to_be_visible(timeout=40_000)
         return page
 
     yield go
-    page.wait_for_timeout(1500)
+    calm(page)
+
+
+def heard(page):
+    page.last_heard = time.monotonic()
+
+
+def calm(page):
+    """Wait until page and server have nothing to say to each other for a while."""
+    while time.monotonic() - page.last_heard < CALM_S:
+        page.wait_for_timeout(50)
 
 
 def open_tab(page, name):
     page.get_by_role("tab", name=name, exact=True).click()
-    page.wait_for_timeout(300)
+    expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
+    calm(page)
 
 
 def seen(page, role, name):
@@ -57,7 +82,9 @@ def seen(page, role, name):
 
 def choose(page, label, option):
     seen(page, "combobox", label).click()
-    page.locator("li").filter(has_text=re.compile(rf"^{re.escape(option)}$")).click()
+    entry = page.locator("li").filter(has_text=re.compile(rf"^{re.escape(option)}$"))
+    entry.click()
+    expect(entry).to_have_count(0)
 
 
 def type_in(page, label, text):
@@ -67,85 +94,86 @@ def type_in(page, label, text):
     field.press("Tab")
 
 
+def press_slider(page, name, key, times=1):
+    page.get_by_role("slider", name=re.compile(f"^{name}")).locator("visible=true").last.focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+
+
 def search(page):
     open_tab(page, "Search")
     type_in(page, "Patches along a tile", "1, 4, 8")
-    slider = page.get_by_role("slider", name="Clusters").locator("visible=true").last
-    slider.focus()
-    for _ in range(2):
-        page.keyboard.press("ArrowLeft")
+    press_slider(page, "Clusters", "ArrowLeft", 2)
     expect(page.get_by_text(re.compile("^9 cells, about a second"))).to_be_visible()
     seen(page, "button", "Search").click()
     page.wait_for_function(f"() => {CELLS}?.get_length() == 9", timeout=30_000)
 
 
-def test_a_search_cell_opens_its_heat_map(ready):
+def test_search_opens_cells_says_what_is_wrong_and_is_stopped(ready):
     page = ready()
     search(page)
-    why = page.evaluate(f"() => [...{CELLS}.get_column('why')]")
-    assert any("must" in words for words in why)
+    for width, height in ((1920, 1080), (1280, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        calm(page)
+        assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+    assert any("must" in words for words in page.evaluate(f"() => [...{CELLS}.get_column('why')]"))
     expect(page.get_by_text("it must not choose the model", exact=False)).to_be_visible()
     choose(page, "Score", "BIC")
     expect(page.get_by_text("lower is better.", exact=False).locator("visible=true").first).to_be_visible()
-    page.wait_for_timeout(1000)  # the words above have another height, and the list of scores closes slowly
+    calm(page)
     figure = page.locator(".bk-Figure").locator("visible=true").last
     box = figure.bounding_box()
+    while box != (box := figure.bounding_box()):
+        page.wait_for_timeout(100)
     page.mouse.click(box["x"] + 0.72 * box["width"], box["y"] + 0.1 * box["height"])
     expect(page.get_by_role("tab", name="Heat map")).to_have_attribute("aria-selected", "true")
     page.wait_for_function("() => /clusters=4/.test(location.search) && /grid_rows=8/.test(location.search)")
     open_tab(page, "Search")
     lines = f"[...{CELLS}.get_column('line')].filter(each => each.startsWith('#')).length"
     page.wait_for_function(f"() => {lines} == 1")
-    page.locator(".tabulator-row:visible").nth(4).locator(".tabulator-cell:visible").first.click()
+    row_of(page, 4).click()
     expect(page.get_by_role("tab", name="Heat map")).to_have_attribute("aria-selected", "true")
     page.wait_for_function("() => /grid_rows=4/.test(location.search)")
-
-
-def test_an_empty_cell_says_why(ready):
-    page = ready()
-    search(page)
-    page.locator(".tabulator-row:visible").nth(2).locator(".tabulator-cell:visible").first.click()
+    open_tab(page, "Search")
+    row_of(page, 2).click()
     expect(page.locator(".banner").get_by_text("That cell is empty", exact=False).first).to_be_visible()
-
-
-def test_search_is_downloaded_and_wrong_numbers_are_said(ready):
-    page = ready()
-    search(page)
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download the table (CSV)").click()
     table = pd.read_csv(downloading.value.path())
     assert len(table) == 9 and table["error"].notna().any()
     type_in(page, "Patches along a tile", "4, many")
     expect(page.get_by_text("Type whole numbers from 1 to 128", exact=False)).to_be_visible()
-
-
-def test_a_search_is_stopped_and_the_page_goes_on(ready):
-    page = ready()
-    search(page)
     type_in(page, "Patches along a tile", "24, 28, 30")
-    slider = page.get_by_role("slider", name=re.compile("^Draws")).locator("visible=true").last
-    slider.focus()
-    page.keyboard.press("End")
+    press_slider(page, "Draws", "End")
     expect(page.get_by_text(re.compile("^9 cells, about")).locator("visible=true")).to_be_visible()
+    calm(page)
     seen(page, "button", "Search").click()
     seen(page, "button", "Cancel").first.click()
     expect(seen(page, "button", "Search")).to_be_enabled(timeout=30_000)
-    assert page.evaluate(f"() => [...new Set([...{CELLS}.get_column('y')])].length") == 3
     assert any("4 × 4" in words for words in page.evaluate(f"() => [...{CELLS}.get_column('told')]"))
+
+
+def row_of(page, number):
+    return page.locator(".tabulator-row:visible").nth(number).locator(".tabulator-cell:visible").first
 
 
 def label(page, rows, name):
     """Select patches by the table and give them a class."""
     for row in rows:
         open_tab(page, "Table")
-        page.locator(".tabulator-row:visible").nth(row).locator(".tabulator-cell:visible").first.click()
+        row_of(page, row).click()
         open_tab(page, "Labels")
         choose(page, "Class that is given", name)
-        page.wait_for_timeout(200)
+        calm(page)
         seen(page, "button", "Label selected patches").click()
 
 
-def test_labels_teach_the_forest_and_are_saved(ready, tiles, tmp_path):
+def test_labels_teach_the_forest_and_are_files(ready, tiles, tmp_path):
+    patches = measure_patches(find_tile_set(tiles), grid=8, statistics="five_number")
+    coarse = measure_patches(find_tile_set(tiles), grid=4, statistics="five_number")
+    name = patches.table["name"].iloc[0]
+    file = save_labels({(name, 1, 2): "=film", (name, 3, 4): "hole"}, tmp_path / "mine.json", patches=patches)
+    other = save_labels({(name, 1, 2): "film"}, tmp_path / "other.csv", patches=coarse)
     page = ready("&leave_out=%5B%5D")
     open_tab(page, "Labels")
     expect(page.get_by_text("No patch is labelled yet.", exact=False)).to_be_visible()
@@ -155,8 +183,6 @@ def test_labels_teach_the_forest_and_are_saved(ready, tiles, tmp_path):
     type_in(page, "Name", HTML_NAME)
     seen(page, "button", "Add").click()
     expect(page.get_by_text(f"{HTML_NAME}: 0")).to_be_visible()
-    open_tab(page, "Table")
-    page.wait_for_timeout(1000)
     # the first table is that of the sizes
     label(page, (3, 4), HTML_NAME)
     label(page, (8, 11), "class 1")
@@ -180,38 +206,27 @@ def test_labels_teach_the_forest_and_are_saved(ready, tiles, tmp_path):
     expect(page.get_by_text("2 patches labelled by hand.")).to_be_visible()
     seen(page, "button", "Load").click()
     expect(page.get_by_text("4 patches labelled by hand.")).to_be_visible()
-    seen(page, "button", "Show the least sure").click()
-    expect(page.get_by_role("tab", name="Heat map")).to_have_attribute("aria-selected", "true")
-
-
-def test_labels_are_uploaded_and_downloaded(ready, tiles, tmp_path):
-    patches = measure_patches(find_tile_set(tiles), grid=8, statistics="five_number")
-    name = patches.table["name"].iloc[0]
-    other = measure_patches(find_tile_set(tiles), grid=4, statistics="five_number")
-    file = save_labels({(name, 1, 2): "=film", (name, 3, 4): "hole"}, tmp_path / "mine.json", patches=patches)
-    wrong = save_labels({(name, 1, 2): "film"}, tmp_path / "other.csv", patches=other)
-    page = ready()
-    open_tab(page, "Labels")
     page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_text("2 patches labelled by hand.")).to_be_visible()
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download labels (CSV)").click()
     assert len(pd.read_csv(downloading.value.path())) == 2
-    page.locator("input[type=file]").set_input_files(wrong)
+    page.locator("input[type=file]").set_input_files(other)
     expect(page.locator(".banner").get_by_text("labels of this grid", exact=False)).to_be_visible()
     expect(page.get_by_text("2 patches labelled by hand.")).to_be_visible()
+    seen(page, "button", "Show the least sure").click()
+    expect(page.get_by_role("tab", name="Heat map")).to_have_attribute("aria-selected", "true")
 
 
-def test_table_is_filtered_on_the_server(ready):
+def test_table_export_and_report(ready, tiles, tmp_path):
     page = ready()
     open_tab(page, "Table")
-    expect(page.get_by_text(re.compile(rf"^\d+ of {PATCHES} patches\."))).to_be_visible()
+    line = page.get_by_text(re.compile(rf"^\d+ of {PATCHES} patches\."))
+    expect(line).to_be_visible()
     choose(page, "cluster", "2")
     choose(page, "file", f"Tile_001-002 {HTML_NAME}.tif")
-    line = page.get_by_text(re.compile(rf"^\d+ of {PATCHES} patches\."))
-    shown = page.locator(".tabulator-row:visible").filter(has_text="onerror")
-    expect(shown.first).to_be_visible()
-    page.wait_for_timeout(1000)  # for the table and the words to be those of both filters
+    expect(page.locator(".tabulator-row:visible").filter(has_text="onerror").first).to_be_visible()
+    calm(page)
     said = line.inner_text()
     assert not said.startswith(f"{PATCHES} ")
     with page.expect_download() as downloading:
@@ -221,39 +236,19 @@ def test_table_is_filtered_on_the_server(ready):
     assert set(table["cluster"]) == {2} and table["name"].str.contains("onerror").all()
     page.get_by_text("Only what is selected").click()
     expect(page.get_by_text("No patch is left by the filters.")).to_be_visible()
-
-
-def test_export_writes_and_refuses_the_folder_of_the_tiles(ready, tiles, tmp_path):
-    page = ready()
     open_tab(page, "Export")
     expect(page.get_by_text(re.compile("^12 files will be written"))).to_be_visible()
     page.get_by_text("Heat maps: PNG pictures", exact=False).click()
     expect(page.get_by_text(re.compile("^6 files will be written"))).to_be_visible()
     seen(page, "button", "Write").click()
+    seen(page, "button", "Write report").click()  # waits for the files, and stops nothing
     expect(page.get_by_text(re.compile("^6 files: csv 1, labels 3, geojson 2"))).to_be_visible(timeout=30_000)
     assert (tmp_path / "out" / "patches.csv").is_file()
     assert len(list((tmp_path / "out" / "labels").glob("*.tif"))) == 2
-    page.wait_for_timeout(500)
+    expect(seen(page, "button", "Report (HTML)")).to_be_visible(timeout=60_000)
+    assert (tmp_path / "out" / "texture_report.html").stat().st_size > 1e6
+    calm(page)
     type_in(page, "Output folder", str(tiles))
-    page.wait_for_timeout(500)
+    calm(page)
     seen(page, "button", "Write").click()
     expect(page.locator(".banner").get_by_text("folder must not be that of the tiles", exact=False)).to_be_visible()
-
-
-def test_report_is_written_and_taken_along(ready, tmp_path):
-    page = ready()
-    open_tab(page, "Export")
-    seen(page, "button", "Write report").click()
-    expect(seen(page, "button", "Report (HTML)")).to_be_visible(timeout=30_000)
-    assert (tmp_path / "out" / "texture_report.html").stat().st_size > 1e6
-
-
-@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
-def test_tabs_fit_the_screen(ready, size):
-    page = ready()
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    search(page)
-    for name in ("Search", "Labels", "Table", "Export"):
-        open_tab(page, name)
-        page.wait_for_timeout(500)
-        assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), name

@@ -1,5 +1,7 @@
 """Sets of tiles: which files, in which order, at which places, and how grids cut them."""
 
+import os
+
 import numpy as np
 import pytest
 import tifffile
@@ -36,6 +38,20 @@ def test_places_from_names(tmp_path, names, wanted):
     assert [place[1:] for place in places(tile_set)] == wanted
     assert not tile_set.warnings
     assert (tile_set.rows, tile_set.columns) == tuple(np.max(wanted, axis=0) + 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["t_x12000_y3500.tif", "t_x12000_y4500.tif", "t_x13000_y3500.tif"], [(0, 0), (1, 0), (0, 1)]),
+        (["r1c1.tif", f"r1c{10**30}.tif", "r2c1.tif"], [(0, 0), (0, 1), (1, 0)]),
+    ],
+)
+def test_positions_far_apart_give_the_order(tmp_path, names, wanted):
+    tile_set = find_tile_set(write(tmp_path / "set", *names))
+    assert [place[1:] for place in places(tile_set)] == wanted
+    assert (tile_set.rows, tile_set.columns) == (2, 2)
+    assert "far apart" in tile_set.warnings[0]
 
 
 def test_natural_order_and_given_layout(tmp_path):
@@ -84,6 +100,18 @@ def test_bad_files_are_rows_of_problems(tmp_path):
     assert len(found.problems) == 2
     assert all(name in text for name, text in zip(("c.tif", "d.tif"), found.problems["error"], strict=True))
     assert found.summary()["problems"] == 2
+
+
+def test_a_name_that_is_no_text_is_a_problem(tmp_path):
+    folder = write(tmp_path / "set", "a.tif", "b.tif")
+    try:
+        (folder / "b.tif").rename(os.fsdecode(os.fsencode(folder) + b"/b\xff.tif"))
+    except OSError:
+        pytest.skip("this disk has names in UTF-8 only")
+    found = find_tile_set(folder)
+    assert list(found.table["name"]) == ["a.tif"]
+    assert "must have a name in UTF-8" in found.problems["error"][0]
+    found.problems.to_csv(tmp_path / "problems.csv")
 
 
 def test_unlike_tiles_are_said(tmp_path):

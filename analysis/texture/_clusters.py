@@ -200,6 +200,8 @@ def cluster_features(patches: Patches, features: Features, settings: dict[str, A
     check_count(features, settings["clusters"], how["method"])
     if how["n_init"] < 1:
         raise ValueError(f"n_init must be at least 1; got {how['n_init']}.")
+    if not 0 <= how["seed"] < 2**32:
+        raise ValueError(f"seed must be from 0 to {2**32 - 1}; got {how['seed']}.")
     key, said = _order_key(patches, features, settings["order_by"])
     labels, criterion, found_said = part_features(features, settings["clusters"], **how)
     labels, count = sort_labels(labels, key)

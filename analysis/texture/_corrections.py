@@ -35,8 +35,7 @@ class Correction:
         number.
     sureness
         (patches,) share of the forest's trees, weighted by what they say, that are for the class, 0 to 1; 1 where it
-        was
-        given by hand and NaN where there is none.
+        was given by hand and NaN where there is none.
     labelled
         (patches,) whether the class was given by hand.
     importance

@@ -88,7 +88,8 @@ def embed_patches(
     Raises
     ------
     ValueError
-        When an option is none of these, or there are fewer than 3 patches or 2 statistics, or for UMAP more than 20000.
+        When an option is none of these, or there are fewer than 2 patches (3 for UMAP) or 2 statistics, or for UMAP
+        more than 20000 patches.
     ImportError
         When umap-learn is asked for and not installed.
 

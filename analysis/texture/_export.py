@@ -15,7 +15,15 @@ import pandas as pd
 from analysis.tasks import Progress, map_tasks
 from analysis.texture._heat_map import write_heat_map
 from analysis.texture._mosaic import read_mosaic
-from analysis.texture._outputs import Result, write_geojson, write_label_images, write_patches, write_rois
+from analysis.texture._outputs import (
+    Result,
+    refuse_folder,
+    write_geojson,
+    write_label_images,
+    write_patches,
+    write_rois,
+)
+from analysis.texture._tile_set import sentence_of
 
 OUTPUT_FORMATS: dict[str, str] = {
     "csv": "patches.csv: place, statistics, cluster or class of each patch",
@@ -38,7 +46,8 @@ class Outputs:
     table
         One row a file: ``format, file``.
     problems
-        One row a format that could not be written: ``file`` (its name), ``error``.
+        One row a format that could not be written: ``file`` (its name), ``error``; and one a measured tile that could
+        not be read any more and is black in the heat maps.
     settings
         The keyword arguments used.
     """
@@ -96,25 +105,23 @@ def write_outputs(
     if isinstance(formats, str) or unknown or not formats:
         raise ValueError(f"formats must be a list of {', '.join(OUTPUT_FORMATS)}; got {formats!r}.")
     folder = Path(folder)
-    own = {os.path.dirname(os.path.realpath(file)) for file in result.patches.tile_set.table["file"]}
-    if os.path.realpath(folder) in own:
-        raise ValueError(f"folder must not be that of the tiles; got {folder}. Choose another one.")
+    refuse_folder(result.patches, folder)
+    written, problems = [], []
     writers: dict[str, Callable[[], list[Path]]] = {
         "csv": lambda: [write_patches(result, folder / "patches.csv")],
         "labels": lambda: [*write_label_images(result, folder / "labels"), folder / "labels" / "labels.csv"],
         "geojson": lambda: write_geojson(result, folder / "geojson"),
         "rois": lambda: write_rois(result, folder / "rois"),
-        "heat_map": partial(_write_heat_maps, result, folder / "heat_maps", opacity),
+        "heat_map": partial(_write_heat_maps, result, folder / "heat_maps", opacity, problems),
     }
     chosen = [name for name in OUTPUT_FORMATS if name in formats]
-    written, problems = [], []
     folder.mkdir(parents=True, exist_ok=True)
     loop = map_tasks(lambda name: writers[name](), chosen, workers=1, progress=progress, cancel=cancel, words="writing")
     for name, files, error in loop:
         if error is None:
             written += [(name, str(file)) for file in files]
         else:
-            problems.append((name, " ".join(str(error).split())))
+            problems.append((name, sentence_of(getattr(error, "filename", None) or name, error)))
     return Outputs(
         pd.DataFrame(written, columns=["format", "file"], dtype=object),
         pd.DataFrame(problems, columns=["file", "error"], dtype=object),
@@ -122,8 +129,10 @@ def write_outputs(
     )
 
 
-def _write_heat_maps(result: Result, folder: Path, opacity: float) -> list[Path]:
+def _write_heat_maps(result: Result, folder: Path, opacity: float, problems: list[tuple[str, str]]) -> list[Path]:
     mosaic = read_mosaic(result.patches.tile_set, longest_px=_LONGEST_PX)
+    known = set(result.patches.problems["file"])
+    problems += [row for row in mosaic.problems.itertuples(index=False, name=None) if row[0] not in known]
     folder.mkdir(parents=True, exist_ok=True)
     kind = "clusters" if "cluster" in result.table.columns else "classes"
     made = {kind: None, **{f"statistic_{name}": name for name in result.patches.statistics}}

@@ -78,7 +78,8 @@ def read_labels(
     Parameters
     ----------
     path
-        Ends with ``.csv`` or ``.json``. The columns ``file, row, column, class`` are enough.
+        Ends with ``.csv`` or ``.json``. The columns ``file, row, column, class`` are enough. Blanks around a class do
+        not count, and ``3.0`` is a whole number too, as spreadsheets may write them.
     patches
         When given, labels of other tiles or of another grid are refused.
 
@@ -97,10 +98,7 @@ def read_labels(
     path = Path(path)
     _check_ending(path)
     needed = _COLUMNS[:4]
-    if path.suffix.lower() == ".csv":
-        frame = read_table(path, columns=needed, integers=("row", "column"))
-    else:
-        frame = _parse_json(path, needed)
+    frame = _read_csv(path, needed) if path.suffix.lower() == ".csv" else _parse_json(path, needed)
     labels = {}
     for entry in frame.to_dict("records"):
         key = (str(entry["file"]), int(entry["row"]), int(entry["column"]))
@@ -108,7 +106,7 @@ def read_labels(
             raise ValueError(
                 f"{path} must label each patch once; {key[0]}, row {key[1]}, column {key[2]} is there twice."
             )
-        labels[key] = entry["class"]
+        labels[key] = entry["class"].strip()
     if patches is not None:
         patches = patches.patches if isinstance(patches, Clusters) else patches
         _check_places(path, frame, patches, labels)
@@ -118,6 +116,25 @@ def read_labels(
 def _check_ending(path: Path) -> None:
     if path.suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"path must end with .csv or .json; got {path}.")
+
+
+def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a table that may have gone through a spreadsheet: there 3 may become 3.0."""
+    try:
+        frame = read_table(path, columns=needed, numbers=("row", "column"))
+    except ValueError:
+        header = path.read_bytes()[:1000].partition(b"\n")[0]
+        if b"," in header or header.count(b";") < len(needed) - 1:
+            raise
+        words = f"{path} must have commas between its values; it has semicolons. Save it with commas."
+        raise ValueError(words) from None
+    for name in ("row", "column"):
+        wrong = [value for value in frame[name] if not value.is_integer()]
+        if wrong:
+            raise ValueError(f"{path} must have whole numbers in column {name}; got {wrong[0]}.")
+    for name in set(_PLACE) & set(frame.columns):
+        frame[name] = [value.removesuffix(".0") for value in frame[name]]
+    return frame
 
 
 def _parse_json(path: Path, needed: Sequence[str]) -> pd.DataFrame:

@@ -31,7 +31,8 @@ START_SAMPLE = 20_000
 """Patches, drawn by chance, that k-means and the mixture look for a start in when there are far more."""
 MANY = 50_000
 MOST_JOINED = 20_000
-"""Agglomerative clustering holds half the square of so many distances: 1.6 GB."""
+"""Agglomerative clustering holds half the square of so many distances twice: 3.2 GB."""
+_PAIR_BYTES = 16
 SLOW_JOINED = 8_000
 MOST_DENSE = 40_000
 
@@ -73,6 +74,8 @@ def check_count(features: Features, clusters: int, method: str) -> None:
             f"clusters must be at most the number of patches that count, {len(features)}; got {clusters}. Choose fewer "
             "clusters or a finer grid."
         )
+    if method == "gaussian mixture" and len(features) < 2:
+        raise ValueError("gaussian mixture must have at least two patches that count; got 1. Choose k-means.")
     if clusters > features.distinct:
         raise ValueError(
             f"clusters must be at most the number of different patches, {features.distinct}; got {clusters}. Constant "
@@ -156,13 +159,14 @@ def _join(values: np.ndarray, clusters: int, linkage: str, metric: str) -> tuple
     if count > MOST_JOINED:
         raise ValueError(
             f"agglomerative must have at most {MOST_JOINED} patches, because it holds all distances between them; got "
-            f"{count}, which need {count * (count - 1) / 2 * 8 / 1e9:.0f} GB. Choose k-means or a coarser grid."
+            f"{count}, which need {count * (count - 1) / 2 * _PAIR_BYTES / 1e9:.0f} GB. Choose k-means or a coarser "
+            "grid."
         )
     said = []
     if count > SLOW_JOINED:
         said.append(
-            f"Agglomerative clustering of {count} patches holds {count * (count - 1) / 2 * 8 / 1e9:.1f} GB of "
-            "distances; with twice the patches it takes more than 4 times as long."
+            f"Agglomerative clustering of {count} patches needs {count * (count - 1) / 2 * _PAIR_BYTES / 1e9:.1f} GB "
+            "for distances; with twice the patches it takes more than 4 times as long."
         )
     if count == 1:
         return np.zeros(1, np.int64), None, said
@@ -184,12 +188,14 @@ def _part_by_density(values: np.ndarray, smallest: int | None) -> tuple[np.ndarr
         raise ValueError(
             f"hdbscan must have at most {MOST_DENSE} patches; got {count}. Choose k-means or a coarser grid."
         )
-    size = max(5, round(count / 50)) if smallest is None else smallest
+    size = max(2, min(count, max(5, round(count / 50)))) if smallest is None else smallest
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 2:
         raise ValueError(f"smallest must be a whole number from 2; got {smallest!r}.")
-    if size > count:
+    if size > count and smallest is not None:
         raise ValueError(f"smallest must be at most the number of patches that count, {count}; got {size}.")
-    labels = HDBSCAN(min_cluster_size=int(size), n_jobs=1, copy=True).fit(values).labels_.astype(np.int64)
+    labels = np.full(count, -1)
+    if count > 1:
+        labels = HDBSCAN(min_cluster_size=int(size), n_jobs=1, copy=True).fit(values).labels_.astype(np.int64)
     found = int(labels.max(initial=-1)) + 1
     none = int((labels < 0).sum())
     said = [f"{none} of {count} patches lie between dense places and belong to no cluster."] if none else []

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.planes import PlaneInfo
 from analysis.tasks import Progress, map_tasks
 from analysis.texture._drawing import patch_of_pixels
-from analysis.texture._patches import Patches
+from analysis.texture._patches import PLACE_COLUMNS, Patches
 from analysis.texture._shading import Shading
 from analysis.texture._tile_set import TileSet, open_tile, read_grey, sentence_of
 
@@ -101,12 +101,13 @@ class Mosaic:
             is nearest counts.
         """
         found = np.full(self.pixels.shape, -1, np.int32)
+        table = patches.table[list(PLACE_COLUMNS[5:])]
         of_tile = patches.table["tile"].to_numpy()
         order = np.argsort(of_tile, kind="stable")
         for chosen in np.split(order, np.flatnonzero(np.diff(of_tile[order])) + 1):
             number = int(of_tile[chosen[0]])
             info = self.tile_set.infos[number]
-            at = patch_of_pixels(patches.table.iloc[chosen], (info.rows, info.columns), step=self.step)
+            at = patch_of_pixels(table.iloc[chosen], (info.rows, info.columns), step=self.step)
             found[self._area(number, at.shape)] = np.where(at >= 0, chosen[at], -1)
         return found
 

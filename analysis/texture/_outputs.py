@@ -26,6 +26,7 @@ from analysis.texture._patches import PLACE_COLUMNS, Patches
 Result = Clusters | Correction
 Kind = Literal["annotation", "detection"]
 _LONGEST_STEM = 120
+"""Bytes of a name that are kept: folders take 255, of which endings and the name while it is written need some."""
 _FURTHEST_PX = 32767
 """ImageJ keeps the corners of an outline in 16 bits with a sign."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
@@ -75,8 +76,7 @@ def make_label_image(result: Result, tile: int) -> np.ndarray:
     -------
     ndarray
         (rows, columns) uint8, or uint16 above 255 classes: from 1; 0 where there is none. Where patches overlap, the
-        one
-        whose middle is nearest counts.
+        one whose middle is nearest counts.
 
     Raises
     ------
@@ -136,8 +136,7 @@ def write_geojson(result: Result, folder: str | os.PathLike[str], *, kind: Kind 
         Made when it is missing; not that of the tiles. Files are ``<name of the tile>.geojson``.
     kind
         ``"annotation"``, or ``"detection"`` with the statistics as measurements, which QuPath draws faster when there
-        are
-        thousands.
+        are thousands.
 
     Returns
     -------
@@ -275,7 +274,7 @@ def _feature(result: Result, entry: dict[str, Any], number: int, names: dict[int
 
 def _safe(text: str) -> str:
     """Return a name that is one in every folder: no separators, no dots in front, nothing that Windows keeps."""
-    name = re.sub(r"[^\w\-.+() ]", "_", text)[:_LONGEST_STEM].strip(" .") or "tile"
+    name = re.sub(r"[^\w\-.+() ]", "_", text).encode()[:_LONGEST_STEM].decode(errors="ignore").strip(" .") or "tile"
     return f"_{name}" if _RESERVED.fullmatch(name.split(".")[0]) else name
 
 
@@ -292,12 +291,16 @@ def _name_outputs(result: Result, folder: str | os.PathLike[str], ending: str) -
             name, number = f"{stem}_{number}", number + 1
         taken.add(name.lower())
         paths.append(folder / f"{name}{ending}")
-    own = {os.path.dirname(os.path.realpath(file)) for file in result.patches.tile_set.table["file"]}
-    if os.path.realpath(folder) in own:
-        raise ValueError(f"folder must not be that of the tiles; got {folder}. Choose another one.")
+    refuse_folder(result.patches, folder)
     refuse_tiles(result.patches, paths)
     folder.mkdir(parents=True, exist_ok=True)
     return paths
+
+
+def refuse_folder(patches: Patches, folder: str | os.PathLike[str]) -> None:
+    """Refuse to write into the folder of the tiles."""
+    if os.path.realpath(folder) in {os.path.dirname(os.path.realpath(file)) for file in patches.tile_set.table["file"]}:
+        raise ValueError(f"folder must not be that of the tiles; got {folder}. Choose another one.")
 
 
 def refuse_tiles(patches: Patches, paths: list[Path]) -> None:

@@ -185,7 +185,7 @@ def measure_patches(
     chosen = {name: columns[name] for name in (*PLACE_COLUMNS, *names)}
     # the columns are nobody else's
     table = pd.DataFrame({**chosen, "left_out": left_out, "why": why}, copy=False)
-    warnings = (*tile_set.warnings, *typical.warnings, *said, *_doubts(columns["mean"], left_out))
+    warnings = (*tile_set.warnings, *typical.warnings, *said, *_doubts(columns["mean"], left_out, leave_out))
     failed = [*tile_set.problems.itertuples(index=False), *problems]
     failed = pd.DataFrame(failed, columns=["file", "error"], dtype=object)
     return Patches(table, names, tile_set, typical, light, failed, warnings, settings)
@@ -223,7 +223,8 @@ def _check(mode: Mode, leave_out: Sequence[str], dark_below: float) -> None:
         raise ValueError(f"mode must be {' or '.join(MODES)}; got {mode!r}.")
     unknown = [rule for rule in leave_out if rule not in RULES]
     if isinstance(leave_out, str) or unknown:
-        raise ValueError(f"leave_out must be a list of {', '.join(RULES)}; got {leave_out!r}.")
+        said = repr(leave_out) if isinstance(leave_out, str) else ", ".join(map(str, unknown))
+        raise ValueError(f"leave_out must be a list of {', '.join(RULES)}; got {said}.")
     if not 0 <= dark_below <= 1:
         raise ValueError(f"dark_below must be from 0 to 1; got {dark_below}.")
 
@@ -233,7 +234,9 @@ def _grid_keywords(grid: Grid | Sequence[int] | None, patch_size: Any, step: Any
         if patch_size is not None or step is not None:
             raise ValueError("either grid or patch_size must be given; got both.")
         return dict(grid.settings)
-    rows, columns = (None, None) if grid is None else (grid, grid) if isinstance(grid, int) else grid
+    if isinstance(grid, str) or (isinstance(grid, Sequence) and len(grid) != 2):
+        raise ValueError(f"grid must be (rows, columns) of patches, or one number for both; got {grid!r}.")
+    rows, columns = (None, None) if grid is None else (grid, grid) if isinstance(grid, int | np.integer) else grid
     return {"rows": rows, "columns": columns, "patch_size": patch_size, "step": step}
 
 
@@ -268,7 +271,7 @@ def _measure_tile(
     corners = [grid.patch_size, grid.starts_y.tolist(), grid.starts_x.tolist()]
     key = key_of("tile", describe_state(info), channel, mode, corners, shading.key if shading is not None else "none")
     kept = store.read(key)
-    kept = {name: values for name, values in kept.items() if len(values) == len(grid)}
+    kept = {name: values for name, values in kept.items() if values.shape == (len(grid),) and values.dtype == float}
     missing = tuple(name for name in names if name not in kept)
     if missing:
         kept |= _measure_pixels(info, grid, missing, shading, channel, mode)
@@ -323,11 +326,14 @@ def _shape(tile_set: TileSet, number: int) -> tuple[int, int]:
     return tile_set.infos[number].rows, tile_set.infos[number].columns
 
 
-def _doubts(means: np.ndarray, left_out: np.ndarray) -> list[str]:
+def _doubts(means: np.ndarray, left_out: np.ndarray, rules: Sequence[str]) -> list[str]:
     said = []
-    bad = int(np.count_nonzero(~np.isfinite(means)))
+    finite = np.isfinite(means)
+    bad = int(np.count_nonzero(~finite))
     if bad:
         said.append(f"{bad} patches have pixels that are not finite; they have no statistics and are left out.")
+    if {"dark", "partly_dark"} & set(rules) and finite.any() and not np.median(means[finite]) > 0:
+        said.append("The median of all patches' means is not above 0, so that no patch counts as dark.")
     if left_out.all():
         said.append("All patches are left out.")
     return said

@@ -43,7 +43,8 @@ def leave_out_patches(
     finite = np.isfinite(columns["mean"])
     reasons = ["", NOT_FINITE, *RULES]
     why = np.where(finite, 0, 1)
-    level = dark_below * np.median(columns["mean"][finite]) if finite.any() else np.nan
+    median = np.median(columns["mean"][finite]) if finite.any() else np.nan
+    level = dark_below * median if median > 0 else -np.inf  # a share of less than nothing says nothing
     tests = {
         "blank": lambda: columns["min"] == columns["max"],
         "dark": lambda: columns["mean"] < level,

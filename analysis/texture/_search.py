@@ -277,8 +277,8 @@ def _cluster(cell: tuple[Any, ...], shared: dict[str, Any], draws: int) -> tuple
         raise ValueError(reason)
     settings = shared | {"clusters": count, "components": amount}
     found = cluster_features(measured, features, settings)
-    alike = list(_agreements(found, draws))
-    return found, float(np.mean(alike)) if alike and np.isfinite(alike).all() else float("nan")
+    alike = [each for each in _agreements(found, draws) if np.isfinite(each)]
+    return found, float(np.mean(alike)) if alike else float("nan")
 
 
 def _agreements(found: Clusters, draws: int) -> Iterator[float]:

@@ -24,6 +24,8 @@ from analysis.texture._surface import Kind, fit_surface, read_blocks
 from analysis.texture._tile_set import TileSet, describe_state, sentence_of
 
 KINDS = ("multiplicative", "additive")
+MOST_TILES = 500
+"""Tiles that a surface is fitted to; more take time and memory and change it by less than their noise."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def estimate_shading(
     Parameters
     ----------
     tile_set
-        Tiles. Those of another shape than most are left out.
+        Tiles. Those of another shape than most are left out; of more than 500 as many are taken, spread evenly.
     order
         Highest power of rows and columns together, 1 to 8.
     kind
@@ -163,6 +165,8 @@ def estimate_shading(
     if kind not in KINDS:
         raise ValueError(f"kind must be {' or '.join(KINDS)}; got {kind!r}.")
     infos = [info for info in tile_set.infos if (info.rows, info.columns) == tile_set.shape]
+    if len(infos) > MOST_TILES:
+        infos = [infos[number] for number in np.linspace(0, len(infos) - 1, MOST_TILES).round().astype(int)]
     blocks, used = [], []
     function = partial(read_blocks, channel=tile_set.channel)
     tasks = map_tasks(
@@ -181,9 +185,11 @@ def estimate_shading(
         elif np.isfinite(found).sum() > (order + 1) * (order + 2) / 2:
             blocks.append(found)
             used.append(info)
+        else:
+            reasons.append(f"{info.path} has too few finite pixels for a surface of order {order}.")
     if not blocks:
         said = f" The first: {reasons[0]}" if reasons else ""
-        raise ValueError(f"shading must be estimated from at least one tile that can be read; got none.{said}")
+        raise ValueError(f'shading must be estimated from at least one tile, or be "none"; no tile can be used.{said}')
     settings = {"order": order, "kind": kind}
     coefficients, weights = fit_surface(np.array(blocks), tile_set.shape, order, kind)
     share = (weights > 0).mean(axis=1)

@@ -28,8 +28,8 @@ class Stability:
     Attributes
     ----------
     table
-        One row a draw: ``draw`` from 1, ``agreement`` (adjusted Rand index with the clusters of all patches, at most
-        1).
+        One row a draw: ``draw`` from 1, ``agreement`` (adjusted Rand index with the clusters of all patches, at
+        most 1).
     score
         Mean agreement: 1 means that the clusters are always the same, 0 no more alike than by chance.
     deviation

@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.files import sweep, whole_file
 
-_METHOD = "1"  # part of every key: a change of a formula makes old numbers unknown
+_METHOD = "2"  # part of every key: a change of a formula makes old numbers unknown
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +38,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+        self.folder, self._told = Path(folder), False
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
 
@@ -55,10 +55,15 @@ class Store:
             return {}
 
     def write(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep arrays under a key, in place of what was there."""
-        # it can be measured again, so nobody waits for the disk
-        with whole_file(self._path(key), durable=False) as handle:
-            np.savez(handle, **arrays)
+        """Keep arrays under a key, in place of what was there; what cannot be written is not kept."""
+        # it can be measured again, so nobody waits for the disk, and a full one stops nobody
+        try:
+            with whole_file(self._path(key), durable=False) as handle:
+                np.savez(handle, **arrays)
+        except OSError as error:
+            if not self._told:
+                _log.warning("%s: %s; what is not kept will be measured again.", self.folder, error.strerror)
+            self._told = True
 
     def _path(self, key: str) -> Path:
         return self.folder / f"texture-{key}.npz"

@@ -62,8 +62,8 @@ def fit_surface(blocks: np.ndarray, shape: tuple[int, int], order: int, kind: Ki
         typical = np.nanmedian(blocks)
         if not typical > 0:
             raise ValueError(
-                f'tiles must be above 0 to be divided by a surface; their median is {typical:g}. Use kind "additive", '
-                "or no shading."
+                f"tiles must be above 0 to be divided by a surface; their median is {typical:g}. Choose shading "
+                '"none", or estimate_shading with kind "additive".'
             )
         # where it is dark, what a camera adds outweighs the light
         blocks = np.log(np.where(blocks > _DARK * typical, blocks, np.nan))

@@ -31,6 +31,8 @@ _PLACES = (
     re.compile(r"(?:^|[_\-. ])x[_\-]?(?P<column>\d+)[_\-. ]?y[_\-]?(?P<row>\d+)", re.IGNORECASE),
     re.compile(r"(?:^|[_\-. ])y[_\-]?(?P<row>\d+)[_\-. ]?x[_\-]?(?P<column>\d+)", re.IGNORECASE),
 )
+_PLACES_A_TILE = 100
+"""Places of the set for each tile (and for ten tiles more) above which numbers in names are positions, not counts."""
 _NUMBERED = re.compile(r"(?:^|[_\-. ])s(?P<number>\d+)(?=$|[_\-. ])", re.IGNORECASE)
 
 
@@ -150,8 +152,11 @@ def find_tile_set(
     for path, info, error in map_tasks(find_info, paths, progress=progress, cancel=cancel, words="looking at tiles"):
         if error is None and info is not None and info.colours == 1 and channel > info.channels:
             error = ValueError(f"{path} must have a channel {channel}; it has {info.channels}.")
+        shown = os.fsencode(path).decode(errors="replace")
+        if shown != str(path):  # no table and no page could hold its name
+            error = ValueError(f"{shown} must have a name in UTF-8. Rename it.")
         if error is not None:
-            problems.append((str(path), sentence_of(path, error)))
+            problems.append((shown, sentence_of(shown, error)))
         else:
             infos.append(info)
     found = pd.DataFrame(problems, columns=["file", "error"], dtype=object)
@@ -258,7 +263,7 @@ def _places(
     """Return (tiles, 2) rows and columns from 0, and what is to be said about them."""
     count = len(paths)
     if pattern is not None:
-        return _read_places(paths, pattern), []
+        return _put_close(_read_places(paths, pattern))
     if rows is not None or columns is not None:
         across = columns if columns is not None else math.ceil(count / rows)
         if rows is not None and rows * across < count:
@@ -268,17 +273,17 @@ def _places(
     for each in _PLACES:
         matches = [each.search(stem) for stem in stems]
         if all(matches):
-            places = np.array([(int(match["row"]), int(match["column"])) for match in matches])
-            if len(np.unique(places, axis=0)) == count:
-                return places - places.min(axis=0), []
+            places = [(int(match["row"]), int(match["column"])) for match in matches]
+            if len(set(places)) == count:
+                return _put_close(places)
     across = math.ceil(math.sqrt(count))
     numbers = [_NUMBERED.search(stem) for stem in stems]
     order = np.arange(count)
     if all(numbers) and len({int(match["number"]) for match in numbers}) == count:
         order = np.argsort(np.argsort([int(match["number"]) for match in numbers]))
     said = (
-        f"The names do not say where the {count} tiles lie; {math.ceil(count / across)} rows of {across} are assumed. "
-        "Give rows and columns when it is otherwise."
+        f"The names do not say where the {count} tiles lie; {math.ceil(count / across)} x {across} (rows x columns) is "
+        "assumed. Give rows and columns when it is otherwise."
     )
     return _fill(order, across), [said] if count > 1 else []
 
@@ -287,7 +292,17 @@ def _fill(order: np.ndarray, across: int) -> np.ndarray:
     return np.stack(np.divmod(order, across), axis=1)
 
 
-def _read_places(paths: Sequence[Path], pattern: str) -> np.ndarray:
+def _put_close(places: Sequence[tuple[int, int]]) -> tuple[np.ndarray, list[str]]:
+    """Return places from 0 on; of numbers far apart, such as positions in micrometres, only the order counts."""
+    sides = list(zip(*places, strict=True))
+    if math.prod(max(side) - min(side) + 1 for side in sides) <= _PLACES_A_TILE * (len(places) + 10):
+        return np.array([[number - min(side) for number in side] for side in sides]).T, []
+    orders = [{number: order for order, number in enumerate(sorted(set(side)))} for side in sides]
+    said = "The names give places far apart, like positions: rows and columns follow their order, without gaps."
+    return np.array([[order[number] for number in side] for side, order in zip(sides, orders, strict=True)]).T, [said]
+
+
+def _read_places(paths: Sequence[Path], pattern: str) -> list[tuple[int, int]]:
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"pattern must have at most {LONGEST_PATTERN} characters; got {len(pattern)}.")
     options = re2.Options()
@@ -295,7 +310,8 @@ def _read_places(paths: Sequence[Path], pattern: str) -> np.ndarray:
     try:
         compiled = re2.compile(pattern, options)
     except re2.error as error:
-        raise ValueError(f"pattern must be a regular expression; {pattern!r} is not: {error}.") from None
+        why = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
+        raise ValueError(f"pattern must be a regular expression; {pattern!r} is not: {why}.") from None
     if not {"row", "column"} <= set(compiled.groupindex):
         raise ValueError(f"pattern must have the groups (?P<row>...) and (?P<column>...); got {pattern!r}.")
     places = []
@@ -305,10 +321,9 @@ def _read_places(paths: Sequence[Path], pattern: str) -> np.ndarray:
             places.append((int(match["row"]), int(match["column"])))
         except (TypeError, ValueError):
             raise ValueError(f"pattern must find two whole numbers in every name; not so in {path.name}.") from None
-    found = np.array(places)
-    if len(np.unique(found, axis=0)) != len(paths):
+    if len(set(places)) != len(paths):
         raise ValueError(f"pattern must give every tile a place of its own; {pattern!r} gives one to several.")
-    return found - found.min(axis=0)
+    return places
 
 
 def _unlike(infos: Sequence[PlaneInfo]) -> list[str]:
@@ -324,5 +339,5 @@ def _unlike(infos: Sequence[PlaneInfo]) -> list[str]:
             said.append(f"The tiles have {len(kinds)} {what}: {shown}{', ...' if len(kinds) > 4 else ''}.")
     deep = sum(info.planes > 1 for info in infos)
     if deep:
-        said.append(f"{deep} files have several planes; the first is measured.")
+        said.append(f"The first plane is measured of files that have several: {deep}.")
     return said

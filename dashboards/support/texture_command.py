@@ -93,10 +93,7 @@ def cluster(
     return _told(_summary_of(found, corrected), found.patches, files, found.sizes)
 
 
-@act(
-    measure_folder, find_tile_set, measure_patches, search_settings,
-    leave_out=(*_NOT_TYPED, "grid"),
-)  # fmt: skip
+@act(*_MEASURE, cluster_patches, search_settings, leave_out=(*_NOT_TYPED, "grid", "smallest"))
 def search(
     run: Run,
     folder: Path,

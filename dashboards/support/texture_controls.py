@@ -90,13 +90,16 @@ def _patches(dashboard: Any) -> list[pn.viewable.Viewable]:
     p = dashboard.param
     in_grid = p.divide_by.rx() == "grid"
     in_px = p.divide_by.rx() == "patch_size"
-    both = pmui.IntSlider(label="Patches along a tile", start=2, end=_MOST_PATCHES, **_WIDE)
+    both = pmui.IntSlider(label="Patches along a tile", start=1, end=_MOST_PATCHES, **_WIDE)
+
+    def along() -> int:
+        return min(max(dashboard.grid_rows, dashboard.grid_columns), _MOST_PATCHES)
 
     def follow(*_: Any) -> None:
-        both.value = min(max(dashboard.grid_rows, dashboard.grid_columns, 2), _MOST_PATCHES)
+        both.value = along()
 
     def moved(event: Any) -> None:
-        if event.new != max(dashboard.grid_rows, dashboard.grid_columns):
+        if event.new != along():
             dashboard.param.update(grid_rows=event.new, grid_columns=event.new)
 
     follow()

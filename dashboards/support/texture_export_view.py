@@ -75,7 +75,7 @@ def _what_is_written(dashboard: Any) -> pn.viewable.Viewable:
     @gently
     def allow(*_: Any) -> None:
         ready = dashboard.correction is not None if what.value else dashboard.found is not None
-        button.disabled = dashboard.job.busy or not formats.value or not ready or not dashboard.output.strip()
+        button.disabled = dashboard.write_job.busy or not formats.value or not ready or not dashboard.output.strip()
         what.disabled = dashboard.correction is None and not what.value
 
     def refresh(*_: Any) -> None:
@@ -89,7 +89,7 @@ def _what_is_written(dashboard: Any) -> pn.viewable.Viewable:
     for widget in (formats, what):
         widget.param.watch(refresh, "value")
     dashboard.param.watch(refresh, ["found", "correction", "output"])
-    dashboard.job.param.watch(allow, ["busy"])
+    dashboard.write_job.param.watch(allow, ["busy"])
     refresh()
     return card(
         what,

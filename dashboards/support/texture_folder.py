@@ -83,6 +83,8 @@ def measure_folder(
     ValueError
         When an option is none of these, an output is a tile, or no tile can be measured.
     """
+    if shading not in ("surface", "none") and not os.path.exists(shading):
+        raise ValueError(f"shading must be surface, none, or a file that exists; got {shading}.")
     how = {
         "grid": parse_size("grid", grid),
         "patch_size": parse_size("patch-size", patch_size),

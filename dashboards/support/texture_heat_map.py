@@ -1,19 +1,27 @@
-"""The mosaic of the set under the colours of its patches: pixels are sent once, colours are one number a patch."""
+"""Mosaic and scatter: pixels of the set are sent once, colours and places are a few numbers a patch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from bokeh.events import DoubleTap, Tap
-from bokeh.models import BoxSelectTool, BoxZoomTool, ColorBar, ColumnDataSource, CustomJS, LassoSelectTool, Range1d
+from bokeh.models import (
+    BoxSelectTool,
+    BoxZoomTool,
+    ColorBar,
+    ColumnDataSource,
+    CustomJS,
+    LassoSelectTool,
+    Range1d,
+    TapTool,
+)
 from bokeh.plotting import figure as new_figure
 from panel.io.state import set_curdoc
 
 from dashboards.support.looks import colour_bar
 from dashboards.support.page import FAINT, plain
-from dashboards.support.texture_points import PatchPoints
+from dashboards.support.texture_points import PatchPoints, axis_of, lay_out
 
 _FLATTEST, _TALLEST = 0.45, 1.0
 _FIT = """
@@ -22,6 +30,8 @@ const wanted = frame + figure.outer_height - figure.inner_height
 if (figure.inner_width > 0 && Math.abs(wanted - figure.height) > 1) { figure.height = wanted }
 """
 _RASTER = ("image", "x", "y", "dw", "dh")
+_TAILS = (1, 99)
+_WIDEST = 4
 _OUTLINES = ("left", "right", "top", "bottom", "colour")
 
 
@@ -91,18 +101,22 @@ class HeatMap:
         self.figure.on_event(Tap, self._tapped)
         self.figure.on_event(DoubleTap, self._tapped_again)
         self._mosaic, self._patches, self._raster = None, None, []
+        self.put_opacity()
         self._tapped_last: int | None = None
 
     # ---- what has changed -----------------------------------------------------------------------------
 
     def put_mosaic(self) -> None:
-        """Draw another set of tiles."""
-        mosaic = self.points.dashboard.mosaic
-        if mosaic is self._mosaic:
+        """Draw another set of tiles, or the same in another light, where what is looked at stays."""
+        mosaic, before = self.points.dashboard.mosaic, self._mosaic
+        if mosaic is before:
             return
         self._mosaic = mosaic
         if mosaic is None:
             self._grey.data = {"image": [], "dw": [], "dh": []}
+            return
+        if before is not None and before.tile_set is mosaic.tile_set:
+            self._grey.data["image"] = [mosaic.pixels]
             return
         rows, columns = mosaic.shape_px
         shape = float(np.clip(rows / columns, _FLATTEST, _TALLEST))
@@ -133,7 +147,11 @@ class HeatMap:
         else:
             self._colours.data["image"] = self._images(made.values)
         self._bar.update(visible=not made.names and bool(made.title), title=made.title)
-        self.over.glyph.global_alpha = dashboard.opacity
+
+    def put_opacity(self) -> None:
+        """Draw the colours as strongly as is wanted; what is shown in a browser has followed its slider already."""
+        if self.figure.document is None:
+            self.over.glyph.global_alpha = self.points.dashboard.opacity
 
     def _images(self, values: np.ndarray) -> list[np.ndarray]:
         padded = np.append(values, np.float32("nan"))
@@ -206,38 +224,6 @@ class HeatMap:
         return int(inside[np.hypot(*off).argmin()])
 
 
-def lay_out(table: pd.DataFrame, places: pd.DataFrame) -> tuple[list[np.ndarray], dict[str, list[float]]]:
-    """Return the patches of each tile as a raster of their rows in the table, and where each raster lies.
-
-    Where there is no patch the row is -1. Patches that overlap have cells as far apart as their middles.
-
-    Parameters
-    ----------
-    table
-        Of patches.
-    places
-        (left, right, top, bottom) of each.
-    """
-    of_tile = table["tile"].to_numpy()
-    order = np.argsort(of_tile, kind="stable")
-    row, column = table["row"].to_numpy(), table["column"].to_numpy()
-    cells, found = [], {name: [] for name in ("x", "y", "dw", "dh")}
-    for chosen in np.split(order, np.flatnonzero(np.diff(of_tile[order])) + 1):
-        raster = np.full((row[chosen].max() + 1, column[chosen].max() + 1), -1, np.int64)
-        raster[row[chosen], column[chosen]] = chosen
-        cells.append(raster)
-        for count, low, high, start, size in (
-            (raster.shape[1], "left", "right", "x", "dw"),
-            (raster.shape[0], "top", "bottom", "y", "dh"),
-        ):
-            lows, highs = places[low].to_numpy()[chosen], places[high].to_numpy()[chosen]
-            first, last = (lows.min() + highs.min()) / 2, (lows.max() + highs.max()) / 2
-            each = (last - first) / (count - 1) if count > 1 else float(highs.max() - lows.min())
-            found[start].append(first - each / 2)
-            found[size].append(each * count)
-    return cells, found
-
-
 def style(figure: Any) -> None:
     """Give a figure the look of all plots."""
     plain(_Plot(figure), None)
@@ -249,3 +235,77 @@ class _Plot:
 
     def __init__(self, figure: Any) -> None:
         self.state = figure
+
+
+class Scatter:
+    """A figure with a point for each patch.
+
+    Parameters
+    ----------
+    points
+        The patches; shared with the mosaic.
+    """
+
+    def __init__(self, points: PatchPoints) -> None:
+        self.points = points
+        drag = BoxSelectTool()
+        self.figure = new_figure(
+            tools=[drag, LassoSelectTool(continuous=False), TapTool(), "pan", "wheel_zoom", "reset"],
+            active_drag=drag,
+            x_range=Range1d(-1, 1),
+            y_range=Range1d(-1, 1),
+            sizing_mode="stretch_width",
+            height=380,
+            min_border_left=46,
+            toolbar_location="above",
+            name="scatter",
+        )
+        style(self.figure)
+        drawn = self.figure.scatter(
+            "x", "y", source=points.source, size=5, line_color=None, fill_alpha=0.7, name="points",
+            fill_color={"field": "value", "transform": points.colours},
+        )  # fmt: skip
+        drawn.nonselection_glyph = drawn.glyph.clone(fill_alpha=0.12)
+        drawn.selection_glyph = drawn.glyph.clone(fill_alpha=1.0, line_color=FAINT, size=7)
+        drawn.hover_glyph = drawn.glyph.clone(fill_alpha=1.0, line_color="#000000", size=8)
+        self.figure.add_tools(points.hover(drawn))
+        self._drawn = drawn
+        self._axes: tuple = ()
+
+    def put_axes(self) -> None:
+        """Show other places, and the whole of them."""
+        dashboard = self.points.dashboard
+        if dashboard.patches is None:
+            return
+        explained = (
+            dict(zip(dashboard.embedding.names, dashboard.embedding.explained, strict=False))
+            if dashboard.embedding
+            else {}
+        )
+        for axis, plotted, name in (
+            (self.figure.xaxis, self.figure.x_range, dashboard.across),
+            (self.figure.yaxis, self.figure.y_range, dashboard.up),
+        ):
+            share = f" ({100 * explained[name]:.0f} % of the variance)" if name in explained else ""
+            axis.axis_label = f"{name}{share}"
+            start, end = _span(axis_of(dashboard, name))
+            plotted.update(start=start, end=end, reset_start=start, reset_end=end)
+        size = 5 if len(self.points.rows) < 8000 else 3
+        for glyph, more in (
+            (self._drawn.glyph, 0),
+            (self._drawn.nonselection_glyph, 0),
+            (self._drawn.selection_glyph, 2),
+        ):
+            glyph.size = size + more
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of an axis: a few very far points do not squeeze the rest."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return -1.0, 1.0
+    low, high = np.percentile(finite, _TAILS)
+    wide = _WIDEST * (high - low)
+    low, high = max(finite.min(), low - wide), min(finite.max(), high + wide)
+    room = 0.04 * (high - low) or 0.5
+    return float(low - room), float(high + room)

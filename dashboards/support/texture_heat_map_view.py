@@ -12,11 +12,10 @@ from analysis.texture import COLOURS
 from dashboards.support.jobs import start
 from dashboards.support.page import as_text, card, say, words
 from dashboards.support.tabs import Shown
-from dashboards.support.texture_heat_map import HeatMap
-from dashboards.support.texture_pictures import Pictures, draw_representatives, draw_selected, place_of
-from dashboards.support.texture_points import MOST_DRAWN, PatchPoints, in_place
-from dashboards.support.texture_scatter import Scatter
-from dashboards.support.texture_words import clusters_words, count_of, patches_words, selected_words
+from dashboards.support.texture_heat_map import HeatMap, Scatter
+from dashboards.support.texture_points import MOST_DRAWN, PatchPoints, colour_patches, in_place
+from dashboards.support.texture_tables import Pictures, draw_representatives, draw_selected, place_of
+from dashboards.support.texture_words import border_words, clusters_words, count_of, patches_words, selected_words
 
 _SIDE_BY_SIDE = {"gap": "12px", "grid-template-columns": "minmax(0, 1.55fr) minmax(0, 1fr)", "align-items": "start"}
 _MOST_PICTURES = 24
@@ -33,7 +32,7 @@ def heat_map_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     mosaic, scatter = HeatMap(points), Scatter(points)
     _follow(dashboard, shown, points, mosaic, scatter)
     pictures = [
-        card(_choices(dashboard, mosaic), _bokeh(mosaic.figure), *_legend(dashboard, points)),
+        card(_choices(dashboard, mosaic), _bokeh(mosaic.figure), *_legend(dashboard, shown)),
         card(_axes(dashboard), _bokeh(scatter.figure), *_selection(dashboard), *_labelling(dashboard)),
     ]
     return pn.Column(
@@ -68,42 +67,48 @@ def _follow(dashboard: Any, shown: Shown, points: PatchPoints, mosaic: HeatMap, 
 
     def both(*events: Any) -> None:
         """Patches come with their clusters: what draws all need not draw the colours first."""
-        new = any(event.name in ("patches", "mosaic") for event in events)
-        (drawn_anew if new else coloured)()
+        names = {event.name for event in events}
+        (drawn_anew if "patches" in names else lit if names == {"mosaic"} else coloured)()
 
     drawn_anew = shown(in_place(mosaic.figure, patches))
     coloured = shown(in_place(mosaic.figure, colours))
+    lit = shown(in_place(mosaic.figure, mosaic.put_mosaic))
     dashboard.param.watch(both, ["patches", "mosaic", "found", "correction", "shown", "palette"])
     dashboard.param.watch(shown(in_place(mosaic.figure, axes)), ["embedding", "across", "up"])
-    dashboard.param.watch(shown(in_place(mosaic.figure, mosaic.put_labels)), ["labels", "classes"])
+    dashboard.param.watch(shown(in_place(mosaic.figure, mosaic.put_labels)), ["labels", "classes", "correction"])
     dashboard.param.watch(shown(in_place(mosaic.figure, points.put_marks)), ["selected"])
+    dashboard.param.watch(lambda *_: mosaic.put_opacity(), ["opacity"])
     patches()
 
 
 def _choices(dashboard: Any, mosaic: HeatMap) -> pn.viewable.Viewable:
     """What is shown over the picture, in which colours, and how strongly."""
     p = dashboard.param
-    what = pmui.Select.from_param(p.shown, size="small", width=190, margin=(4, 10, 4, 0))
+    what = pmui.Select.from_param(p.shown, size="small", width=165, margin=(4, 10, 4, 0))
     palette = pmui.Select.from_param(p.palette, size="small", width=120, margin=(4, 10, 4, 0))
-    opacity = pmui.FloatSlider.from_param(p.opacity, step=0.01, size="small", width=190, margin=(0, 10))
+    opacity = pmui.FloatSlider.from_param(p.opacity, step=0.01, size="small", width=140, margin=(0, 10))
 
+    flat = pmui.Switch.from_param(p.flat, size="small", margin=(8, 10, 0, 0))
     opacity.jscallback(args={"glyph": mosaic.over.glyph}, value="glyph.global_alpha = cb_obj.value")
 
     def refresh(*_: Any) -> None:
         palette.visible = dashboard.shown not in ("clusters", "classes")
+        flat.visible = dashboard.patches is None or dashboard.patches.shading is not None
 
-    dashboard.param.watch(refresh, "shown")
+    dashboard.param.watch(refresh, ["shown", "patches"])
     refresh()
-    return pmui.Row(what, palette, opacity, sizing_mode="stretch_width", margin=(0, 0, 4, 0), sx={"flexWrap": "wrap"})
+    return pmui.Row(
+        what, palette, opacity, flat, sizing_mode="stretch_width", margin=(0, 0, 4, 0), sx={"flexWrap": "wrap"}
+    )
 
 
-def _legend(dashboard: Any, points: PatchPoints) -> list[pn.viewable.Viewable]:
+def _legend(dashboard: Any, shown: Shown) -> list[pn.viewable.Viewable]:
     """What the colours mean, and how many patches there are."""
     legend = pn.pane.HTML("", stylesheets=[_LEGEND], sizing_mode="stretch_width", margin=(4, 0))
-    parted, measured = words("", margin=(2, 0)), words("", muted=True)
+    parted, measured, dark = words("", margin=(2, 0)), words("", muted=True), words("", muted=True, visible=False)
 
     def refresh(*_: Any) -> None:
-        made = points.colouring
+        made = colour_patches(dashboard)
         legend.object = legend_html(made.groups) if made.names else ""
         say(parted, clusters_words(dashboard.found, dashboard.clustered_ms))
         sampled = ""
@@ -111,10 +116,18 @@ def _legend(dashboard: Any, points: PatchPoints) -> list[pn.viewable.Viewable]:
             sampled = f" The scatter shows {MOST_DRAWN:,} of them, drawn by chance; the picture shows all."
         say(measured, patches_words(dashboard.patches) + sampled)
 
-    # after the figures, which find the colours
-    dashboard.param.watch(refresh, ["patches", "found", "correction", "shown", "clustered_ms", "labels"])
+    def suggest(*_: Any) -> None:
+        said = border_words(dashboard)
+        say(dark, said)
+        dark.visible = bool(said)
+
+    dashboard.param.watch(
+        shown(refresh), ["patches", "found", "correction", "shown", "clustered_ms", "labels", "classes"]
+    )
+    dashboard.param.watch(suggest, ["partly_dark", "found"])
     refresh()
-    return [legend, parted, measured]
+    suggest()
+    return [legend, parted, measured, dark]
 
 
 def legend_html(groups: list[tuple[str, str, int]]) -> str:
@@ -195,7 +208,7 @@ def _labelling(dashboard: Any) -> list[pn.viewable.Viewable]:
     undo.on_click(lambda _: dashboard.undo())
     learn.on_click(lambda _: start(dashboard.correct))
     dashboard.param.watch(offer, ["classes", "class_name"])
-    dashboard.param.watch(refresh, ["labels", "selected", "undoable", "classes"])
+    dashboard.param.watch(refresh, ["labels", "selected", "undoable", "classes", "correction"])
     offer()
     refresh()
     flowing = {"sizing_mode": "stretch_width", "sx": {"flexWrap": "wrap"}}

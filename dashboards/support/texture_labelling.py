@@ -1,10 +1,8 @@
-"""Classes given by hand on the texture page: a click each, taken back, saved, read, and learnt by the forest."""
+"""Classes given by hand on the texture page: a click each, taken back, and learnt by the forest."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from typing import Any
 import pandas as pd
 import param
 
-from analysis.texture import COLOURS, Correction, correct_labels, find_similar, read_labels, save_labels
-from dashboards.support.jobs import quiet, start
+from analysis.texture import COLOURS, Correction, correct_labels, find_similar
+from dashboards.support.jobs import start
 from dashboards.support.texture_settings import TextureSettings
 from dashboards.support.texture_work import Latest, key_of_patch, rows_of_labels
 
@@ -45,8 +43,13 @@ class TextureLabels(TextureSettings):
 
     @property
     def class_numbers(self) -> dict[str, int]:
-        """Number of each class from 1, which gives its colour: sorted by name, as the forest sorts them."""
-        names = sorted({*self.classes, *self.labels.values()})
+        """Number of each class from 1, which gives its colour.
+
+        As the forest numbers them, and so report and files: those that patches have, by name. The others follow.
+        """
+        given = {*self.labels.values()}
+        names = self.correction.classes if self.correction is not None else sorted(given)
+        names = [*names, *sorted({*self.classes, *given} - {*names})]
         return {name: number for number, name in enumerate(names, start=1)}
 
     @property
@@ -111,10 +114,11 @@ class TextureLabels(TextureSettings):
             self.label([row])
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Take the last step back; a class that was renamed or removed comes back with its labels."""
         if self._undone:
             before = self._undone.pop()
-            self.param.update(labels=before, undoable=len(self._undone))
+            classes = list(dict.fromkeys([*self.classes, *before.values()]))
+            self.param.update(labels=before, undoable=len(self._undone), classes=classes)
             self._learn_again()
 
     def forget_labels(self) -> None:
@@ -201,44 +205,3 @@ class TextureLabels(TextureSettings):
             self._refuse(str(error))
             self.similar = None
         return self.similar
-
-    # ---- files ----------------------------------------------------------------------------------------
-
-    async def save_labels(self, path: str | os.PathLike[str]) -> Path | None:
-        """Save the labels as CSV or JSON.
-
-        Parameters
-        ----------
-        path
-            Ends with ``.csv`` or ``.json``.
-        """
-        if self.patches is None or not self.labels:
-            self.job.error = "There are no labels to save yet. Give some patches a class first."
-            return None
-        work = functools.partial(quiet(save_labels), dict(self.labels), path, patches=self.patches)
-        written = await self.job.run("Saving labels", work)
-        if written is not None:
-            self.job.words = f"{written} written."
-            self.note(self.job.words)
-        return written
-
-    async def load_labels(self, path: str | os.PathLike[str]) -> None:
-        """Take labels from a file in place of those that are there.
-
-        Parameters
-        ----------
-        path
-            As `save_labels` wrote it.
-        """
-        if self.patches is None:
-            self.job.error = "Labels belong to patches; open a folder of tiles first."
-            return
-        work = functools.partial(quiet(read_labels), path, patches=self.patches)
-        found = await self.job.run("Reading labels", work)
-        if found is None:
-            return
-        rows = rows_of_labels(self.patches, found)
-        self._change({key_of_patch(self.patches, row): name for row, name in rows.items()})
-        self.classes = list(dict.fromkeys([*self.classes, *sorted(set(rows.values()))]))
-        self.job.words = f"{len(rows)} labels read from {path}."
-        self.note(self.job.words)

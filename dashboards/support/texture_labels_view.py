@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -143,21 +144,14 @@ def _classes_card(dashboard: Any) -> pn.viewable.Viewable:
         dashboard.classes = [each for each in dashboard.classes if each != gone]
         say(banner, "")
 
-    def undone(_: Any) -> None:
-        dashboard.undo()
-        # a class that was removed comes back with its labels
-        names = list(dict.fromkeys([*dashboard.classes, *dashboard.labels.values()]))
-        if names != list(dashboard.classes):
-            dashboard.classes = names
-
     chosen.param.watch(choose, "value")
     for button, act in ((add, added), (rename, renamed), (remove, removed)):
         button.on_click(act)
     give.on_click(lambda _: dashboard.label(list(dashboard.selected)))
-    undo.on_click(undone)
+    undo.on_click(lambda _: dashboard.undo())
     clear.on_click(lambda _: dashboard.forget_labels())
     dashboard.param.watch(follow, ["classes", "class_name"])
-    dashboard.param.watch(tell, ["classes", "labels", "patches"])
+    dashboard.param.watch(tell, ["classes", "labels", "patches", "correction"])
     dashboard.param.watch(allow, ["undoable", "labels", "selected", "classes"])
     for act in (follow, tell, allow):
         act()
@@ -297,9 +291,9 @@ def _files_card(dashboard: Any) -> pn.viewable.Viewable:
     async def uploaded() -> None:
         content, called = upload.value, str(upload.filename or "labels.csv")
         with tempfile.TemporaryDirectory() as folder:
-            # only the ending is taken from the name, which a browser may make up
-            ending = Path(called).suffix.lower()
-            file = Path(folder) / f"uploaded{ending if ending in _ENDINGS else '.csv'}"
+            # a browser may make the name up; what is said of the file should still name it
+            stem, ending = re.sub(r"[^\w .-]", "_", Path(called).stem)[:80], Path(called).suffix.lower()
+            file = Path(folder) / f"{stem or 'labels'}{ending if ending in _ENDINGS else '.csv'}"
             file.write_bytes(content)
             await dashboard.load_labels(file)
 

@@ -1,18 +1,28 @@
-"""The patches that mosaic and scatter draw, as one source: what is marked in one is marked in the other."""
+"""What is drawn of each patch, and in which colours: one source, so what is marked in a picture is marked in both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from bokeh.models import ColumnDataSource, CustomJSHover, HoverTool, LinearColorMapper
+from bokeh.palettes import Cividis256, Greys256, Magma256, Viridis256
 from panel.io import unlocked
 from panel.io.state import set_curdoc
 
+from analysis.texture import COLOURS
 from dashboards.support.page import FAINT
-from dashboards.support.texture_colours import Colouring, colour_patches
 
+_PALETTES = {
+    "viridis": list(Viridis256),
+    "cividis": list(Cividis256),
+    "magma": list(Magma256),
+    "grey": list(Greys256),
+}
+_TAILS = (1, 99)
 MOST_DRAWN = 20_000
 """Patches drawn one by one; of more a sample is drawn, and the colours of the picture still show all."""
 MOST_TOLD = 8
@@ -26,6 +36,77 @@ const why = source.data.why[special_vars.index]
 if (Number.isNaN(value)) { return why ? "left out (" + why + ")" : "none" }
 return names.data.name[Math.round(value) - 1] ?? Number(value).toPrecision(4)
 """
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What is shown of each patch.
+
+    Attributes
+    ----------
+    values
+        (patches,) float32; NaN where there is nothing to show.
+    colours
+        From the lowest to the highest value.
+    bounds
+        Lowest and highest value.
+    names
+        Of groups by number; empty for a statistic.
+    title
+        What the values are.
+    """
+
+    values: np.ndarray
+    colours: list[str]
+    bounds: tuple[float, float]
+    names: dict[int, str] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def groups(self) -> list[tuple[str, str, int]]:
+        """Name, colour and number of patches of each group."""
+        counts = np.bincount(np.nan_to_num(self.values).astype(int), minlength=max(self.names, default=0) + 1)
+        return [(name, self.colours[number - 1], int(counts[number])) for number, name in self.names.items()]
+
+
+def colour_patches(dashboard: Any) -> Colouring:
+    """Return what the page shows of its patches.
+
+    Parameters
+    ----------
+    dashboard
+        The page.
+    """
+    patches, found, correction, shown = dashboard.patches, dashboard.found, dashboard.correction, dashboard.shown
+    if patches is None:
+        return Colouring(np.zeros(0, np.float32), list(COLOURS[:1]), (0.5, 1.5))
+    if shown in patches.statistics:
+        return _numbers(patches.table[shown].to_numpy(float), patches, dashboard.palette, shown)
+    if shown == "sureness" and correction is not None:
+        made = _numbers(correction.sureness, patches, dashboard.palette, "sureness of the class")
+        lowest = 1 / max(len(correction.classes), 1)
+        return Colouring(made.values, made.colours, (lowest, 1.0), title=made.title)
+    if shown == "classes" and correction is not None:
+        return _groups(np.maximum(correction.numbers, 0), correction.names, "class")
+    if found is None:
+        return _groups(np.zeros(len(patches), int), {}, "cluster")
+    return _groups(np.maximum(found.numbers, 0), found.names, "cluster")
+
+
+def _groups(numbers: np.ndarray, names: dict[int, str], title: str) -> Colouring:
+    most = max(names, default=1)
+    colours = [COLOURS[place % len(COLOURS)] for place in range(most)]
+    values = np.where(numbers > 0, numbers, np.nan).astype(np.float32)
+    return Colouring(values, colours, (0.5, most + 0.5), names, title)
+
+
+def _numbers(values: np.ndarray, patches: Any, palette: str, title: str) -> Colouring:
+    inside = np.where(patches.table["left_out"].to_numpy(), np.nan, np.asarray(values, float))
+    finite = inside[np.isfinite(inside)]
+    low, high = np.percentile(finite, _TAILS) if len(finite) else (0.0, 1.0)
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return Colouring(inside.astype(np.float32), _PALETTES[palette], (float(low), float(high)), title=title)
 
 
 class PatchPoints:
@@ -141,6 +222,38 @@ class PatchPoints:
         if set(rows) != drawn:
             with set_curdoc(self.source.document):
                 self.dashboard.selected = rows
+
+
+def lay_out(table: pd.DataFrame, places: pd.DataFrame) -> tuple[list[np.ndarray], dict[str, list[float]]]:
+    """Return the patches of each tile as a raster of their rows in the table, and where each raster lies.
+
+    Where there is no patch the row is -1. Patches that overlap have cells as far apart as their middles.
+
+    Parameters
+    ----------
+    table
+        Of patches.
+    places
+        (left, right, top, bottom) of each.
+    """
+    of_tile = table["tile"].to_numpy()
+    order = np.argsort(of_tile, kind="stable")
+    row, column = table["row"].to_numpy(), table["column"].to_numpy()
+    cells, found = [], {name: [] for name in ("x", "y", "dw", "dh")}
+    for chosen in np.split(order, np.flatnonzero(np.diff(of_tile[order])) + 1):
+        raster = np.full((row[chosen].max() + 1, column[chosen].max() + 1), -1, np.int64)
+        raster[row[chosen], column[chosen]] = chosen
+        cells.append(raster)
+        for count, low, high, start, size in (
+            (raster.shape[1], "left", "right", "x", "dw"),
+            (raster.shape[0], "top", "bottom", "y", "dh"),
+        ):
+            lows, highs = places[low].to_numpy()[chosen], places[high].to_numpy()[chosen]
+            first, last = (lows.min() + highs.min()) / 2, (lows.max() + highs.max()) / 2
+            each = (last - first) / (count - 1) if count > 1 else float(highs.max() - lows.min())
+            found[start].append(first - each / 2)
+            found[size].append(each * count)
+    return cells, found
 
 
 def axis_of(dashboard: Any, name: str) -> np.ndarray:

@@ -35,7 +35,7 @@ from dashboards.support.texture_report_views import (
     source_of,
 )
 from dashboards.support.texture_search_plots import SearchCells, SearchLines, against_of
-from dashboards.support.texture_search_words import components_words, short, slices_words
+from dashboards.support.texture_words import components_words, short, slices_words
 
 _LONGEST_PX = 1400
 _LISTED_FILES = 300
@@ -140,7 +140,9 @@ def _summary(result: Clusters) -> dict[str, Any]:
 def _settings(result: Clusters, correction: Correction | None) -> dict[str, Any]:
     """Return the keyword arguments of all steps; those of one name are told apart by the step."""
     patches = result.patches
-    steps = {"tile set": patches.tile_set.settings, "patches": patches.settings, "clusters": result.settings}
+    # where numbers were kept changes none of them
+    measured = {name: value for name, value in patches.settings.items() if name != "store"}
+    steps = {"tile set": patches.tile_set.settings, "patches": measured, "clusters": result.settings}
     if correction is not None:
         steps["correction"] = correction.settings
     return {f"{step}: {name}": value for step, settings in steps.items() for name, value in settings.items()}
@@ -169,6 +171,8 @@ def _add_map(
         "Clusters over the tiles. The slider sets how strong the colours are; a button hides or shows a cluster. Point"
         " at a patch to see its numbers."
     )
+    if mosaic.settings["shading"] is not None:
+        text += " The tiles are shown without their shading."
     if scatter is not None:
         text += " What is selected in the scatter, with a box or a lasso, is outlined in the heat map, and back."
     known = int((result.numbers > 0).sum())

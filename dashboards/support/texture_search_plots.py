@@ -13,7 +13,7 @@ from bokeh.palettes import Viridis256
 
 from dashboards.support.page import FAINT, GROUP_COLOURS, NO_VALUE
 from dashboards.support.texture_plots import LINE_SHOWN, changing, quiet_figure
-from dashboards.support.texture_search_words import cell_words, scores_words, short, slices_words
+from dashboards.support.texture_words import cell_words, scores_words, short, slices_words
 
 SCORE_WORDS = {
     "silhouette": "silhouette",

@@ -16,17 +16,17 @@ from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, empty_state, error_banner, say, words
 from dashboards.support.tabs import Shown, either
 from dashboards.support.texture_search_plots import AGAINST, SearchCells, SearchLines, against_of
-from dashboards.support.texture_search_words import (
+from dashboards.support.texture_settings import SEARCHED_BY
+from dashboards.support.texture_tables import show_frame
+from dashboards.support.texture_words import (
     components_words,
     count_cells,
+    count_of,
     estimate_seconds,
     parse_numbers,
     seconds_words,
     slices_words,
 )
-from dashboards.support.texture_settings import SEARCHED_BY
-from dashboards.support.texture_tables import show_frame
-from dashboards.support.texture_words import count_of
 
 _SMALL = {"size": "small"}
 _WIDE = {"size": "small", "sizing_mode": "stretch_width"}

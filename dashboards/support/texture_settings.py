@@ -10,7 +10,7 @@ from typing import Any
 
 import param
 
-from analysis.texture import METHODS, PRESETS, RULES, STATISTICS
+from analysis.texture import HAVE_UMAP, METHODS, PRESETS, RULES, STATISTICS
 from dashboards.support.dashboard import Dashboard
 
 CHOSEN = "chosen"
@@ -22,10 +22,12 @@ MEASURED_BY = [
 ]  # fmt: skip
 CLUSTERED_BY = ["method", "linkage", "metric", "clusters", "scale", "components", "seed"]
 SEARCHED_BY = ["search_grids", "search_clusters", "search_components", "search_draws"]
-DRAWN_BY = ["shown", "opacity", "palette", "across", "up"]
+DRAWN_BY = ["shown", "opacity", "palette", "flat", "across", "up"]
 PALETTES = ("viridis", "cividis", "magma", "grey")
 OVER_PATCHES = ("clusters", "classes", "sureness")
 """What the picture can show of patches, beside a statistic."""
+PLANES = {"components": ("PC 1", "PC 2"), "umap": ("UMAP 1", "UMAP 2")}
+"""Directions in which the scatter can show patches, beside a statistic, by what makes them."""
 
 
 class TextureSettings(Dashboard):
@@ -79,6 +81,7 @@ class TextureSettings(Dashboard):
 
     shown = param.Selector(default="clusters", objects=[*OVER_PATCHES], label="Shown", check_on_set=False)
     opacity = param.Number(default=0.45, bounds=(0.0, 1.0), label="Opacity")
+    flat = param.Boolean(default=True, label="Flat-field tiles", doc="Show the tiles without their shading.")
     palette = param.Selector(default=PALETTES[0], objects=list(PALETTES), label="Colours")
     across = param.Selector(default="PC 1", objects=["PC 1", "PC 2"], label="Across", check_on_set=False)
     up = param.Selector(default="PC 2", objects=["PC 1", "PC 2"], label="Up", check_on_set=False)
@@ -97,6 +100,7 @@ class TextureSettings(Dashboard):
         super().__init__(**params)
         self._loading = False
         self.param.watch(self._follow_preset, ["preset", "statistics"])
+        self.param.watch(self._follow_plane, ["across", "up"])
 
     def _follow_preset(self, *events: Any) -> None:
         """Keep the preset and the list of statistics alike; the list wins."""
@@ -107,6 +111,16 @@ class TextureSettings(Dashboard):
         elif self.preset in PRESETS:
             self.statistics = list(PRESETS[self.preset])
 
+    def _follow_plane(self, *events: Any) -> None:
+        """Keep both axes of the scatter in one plane: a direction of another one has no meaning beside it."""
+        chosen = events[-1]
+        other = "up" if chosen.name == "across" else "across"
+        planes = list(PLANES.values())
+        mine = next((axes for axes in planes if chosen.new in axes), None)
+        theirs = next((axes for axes in planes if getattr(self, other) in axes), None)
+        if mine is not None and theirs is not None and mine is not theirs:
+            setattr(self, other, mine[1] if chosen.new == mine[0] else mine[0])
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Change settings without starting anything."""
@@ -115,6 +129,24 @@ class TextureSettings(Dashboard):
             yield
         finally:
             self._loading = before
+
+    def offer_choices(self, *_: Any) -> None:
+        """Offer what can be shown of the patches, and leave what cannot."""
+        names = list(self.patches.statistics) if self.patches is not None else list(self.statistics)
+        over = [name for name in OVER_PATCHES if name == "clusters" or self.correction is not None]
+        axes = [*PLANES["components"], *(PLANES["umap"] if HAVE_UMAP else ()), *names]
+        for name, choices, usual in (
+            ("shown", [*over, *names], "clusters"),
+            ("across", axes, "PC 1"),
+            ("up", axes, "PC 2"),
+        ):
+            chosen = getattr(self, name)
+            # until patches are there, what the address says may still come true
+            known = chosen in choices or self.patches is None
+            with self.held():
+                # a widget whose choices change may take another one
+                self.param[name].objects = choices
+                setattr(self, name, chosen if known else usual)
 
     # ---- as keyword arguments -------------------------------------------------------------------------
 

@@ -48,7 +48,8 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
     add_tabs(tabs, dashboard, content)
     tabs.param.watch(lambda event: setattr(dashboard, "tab", event.new), "active")
     dashboard.param.watch(lambda event: setattr(tabs, "active", event.new), "tab")
-    jobs = [dashboard.job.panel(), _quiet_job(dashboard.search_job)]
+    quiet = [_quiet_job(job) for job in (dashboard.place_job, dashboard.search_job)]
+    jobs = [dashboard.job.panel(), *quiet, _quiet_job(dashboard.write_job, says_how=True)]
     return pmui.Column(*_banners(dashboard), *jobs, tabs, _doubts(dashboard), sizing_mode="stretch_width", margin=8)
 
 
@@ -67,15 +68,15 @@ def _with_tiles(build: Build) -> Build:
     return made
 
 
-def _quiet_job(job: Any) -> pn.viewable.Viewable:
-    """What a job says while it runs or when it failed; nothing most of the time."""
+def _quiet_job(job: Any, *, says_how: bool = False) -> pn.viewable.Viewable:
+    """What a job says while it runs or when it failed, and if wanted how it ended; nothing most of the time."""
     panel = job.panel()
 
     @gently
     def refresh(*_: Any) -> None:
-        panel.visible = job.busy or bool(job.error)
+        panel.visible = job.busy or bool(job.error) or (says_how and bool(job.words))
 
-    job.param.watch(refresh, ["busy", "error"])
+    job.param.watch(refresh, ["busy", "error", "words"])
     refresh()
     return panel
 

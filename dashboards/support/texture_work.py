@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -11,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from analysis.files import fingerprint
-from analysis.texture import Clusters, Patches, TileSet
+from analysis.texture import Clusters, Mosaic, Patches, Shading, TileSet, measure_patches
 
 _MOST_NUMBERS = 60_000_000
 """Numbers of kept tables: half a gigabyte."""
 _MOST_CLUSTERINGS = 40
+_MOST_MOSAICS = 6
 
 
 class Latest:
@@ -51,11 +54,13 @@ class Kept:
     def __init__(self) -> None:
         self._patches: OrderedDict[str, Patches] = OrderedDict()
         self._clusters: OrderedDict[str, Clusters] = OrderedDict()
+        self._mosaics: OrderedDict[str, Mosaic] = OrderedDict()
 
     def clear(self) -> None:
         """Forget everything."""
         self._patches.clear()
         self._clusters.clear()
+        self._mosaics.clear()
 
     def find_patches(self, settings: Mapping[str, Any]) -> Patches | None:
         """Return what was measured with these settings."""
@@ -80,6 +85,23 @@ class Kept:
         while len(self._clusters) > most:
             self._clusters.popitem(last=False)
 
+    def find_mosaic(self, shading: Shading | None) -> Mosaic | None:
+        """Return the picture of the set without this shading."""
+        return _find(self._mosaics, _key_of_shading(shading))
+
+    def keep_mosaic(self, shading: Shading | None, mosaic: Mosaic) -> None:
+        """Remember a picture of the set."""
+        self._mosaics[_key_of_shading(shading)] = mosaic
+        while len(self._mosaics) > _MOST_MOSAICS:
+            self._mosaics.popitem(last=False)
+
+
+def _key_of_shading(shading: Shading | None) -> str:
+    if shading is None:
+        return ""
+    light = shading.coefficients if shading.image is None else shading.image
+    return f"{shading.kind} {hashlib.sha256(np.ascontiguousarray(light)).hexdigest()}"
+
 
 def _find(kept: OrderedDict[str, Any], key: str) -> Any:
     if key not in kept:
@@ -90,6 +112,31 @@ def _find(kept: OrderedDict[str, Any], key: str) -> Any:
 
 def _key(settings: Mapping[str, Any]) -> str:
     return json.dumps(dict(settings), sort_keys=True, default=str)
+
+
+def find_partly_dark(patches: Patches, store: str | os.PathLike[str]) -> np.ndarray | None:
+    """Return which patches that count have a dark pixel, as at the border of what was imaged.
+
+    Parameters
+    ----------
+    patches
+        As `measure_patches` returned them.
+    store
+        Folder that it kept their numbers in; no tile is read again.
+
+    Returns
+    -------
+    ndarray or None
+        (patches,) bool; None when such patches are left out by their rule.
+    """
+    how = patches.settings
+    if "partly_dark" in how["leave_out"]:
+        return None
+    how = {**how, "statistics": ["min"], "leave_out": (*how["leave_out"], "partly_dark"), "store": store}
+    if patches.shading is not None:
+        how["shading"] = patches.shading
+    again = measure_patches(patches.tile_set, **how)
+    return (again.table["why"] == "partly_dark").to_numpy(bool)
 
 
 def key_of_settings(settings: Mapping[str, Any], tile_set: TileSet) -> dict[str, Any]:

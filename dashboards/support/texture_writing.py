@@ -1,0 +1,125 @@
+"""What leaves the texture page: outputs for other programs, the report, and files of labels, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import param
+
+from analysis.texture import read_labels, save_labels, write_outputs
+from dashboards.support.jobs import quiet
+from dashboards.support.texture_labelling import TextureLabels
+from dashboards.support.texture_report import write_texture_report
+from dashboards.support.texture_work import key_of_patch, rows_of_labels
+
+_NOTHING = "There is nothing to {} yet: open a folder of tiles first."
+
+
+class TextureOutputs(TextureLabels):
+    """Files that are written and read while patches may be measured; none of them stops another."""
+
+    exported = param.Parameter(default=None, doc="What was written last.")
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.write_job = self.new_job()
+        self.write_job.param.watch(lambda event: self.note(event.new), "error")
+        self._writing = asyncio.Lock()
+
+    async def _in_turn(self, words: str, function: Any, *args: Any, **keywords: Any) -> Any:
+        """Run a function in a thread, when what was asked for before has been written."""
+        async with self._writing:
+            return await self.write_job.run(words, function, *args, **keywords)
+
+    def _wrote(self, words: str) -> None:
+        self.write_job.words = words
+        self.note(words)
+
+    async def export(self, formats: Sequence[str], *, classes: bool = False) -> Any:
+        """Write the patches into the output folder.
+
+        Parameters
+        ----------
+        formats
+            Of `OUTPUT_FORMATS`.
+        classes
+            Of the forest, in place of the clusters.
+        """
+        result = self.correction if classes else self.found
+        if result is None:
+            self.write_job.error = (
+                "There are no classes yet: label patches and press Relabel the rest."
+                if classes and self.found is not None
+                else _NOTHING.format("export")
+            )
+            return None
+        folder = self.output or "texture"
+        work = functools.partial(write_outputs, result, folder, formats=list(formats), opacity=self.opacity)
+        written = await self._in_turn("Writing", work)
+        if written is not None:
+            self.exported = written
+            self._wrote(f"{len(written.table):,} files written to {folder}.")
+        return written
+
+    async def write_report(self) -> Path | None:
+        """Write what is shown as one HTML file in the output folder."""
+        if self.found is None:
+            self.write_job.error = _NOTHING.format("report on")
+            return None
+        work = functools.partial(
+            quiet(write_texture_report),
+            Path(self.output or "texture") / "texture_report.html",
+            self.found,
+            correction=self.correction,
+            search=self.searched,
+            mosaic=self.mosaic,
+            embedding=self.embedding,
+            opacity=self.opacity,
+        )
+        written = await self._in_turn("Writing the report", work)
+        if written is not None:
+            self.report = written
+            self._wrote(f"{written} written.")
+        return written
+
+    async def save_labels(self, path: str | os.PathLike[str]) -> Path | None:
+        """Save the labels as CSV or JSON.
+
+        Parameters
+        ----------
+        path
+            Ends with ``.csv`` or ``.json``.
+        """
+        if self.patches is None or not self.labels:
+            self.write_job.error = "There are no labels to save yet. Give some patches a class first."
+            return None
+        work = functools.partial(quiet(save_labels), dict(self.labels), path, patches=self.patches)
+        written = await self._in_turn("Saving labels", work)
+        if written is not None:
+            self._wrote(f"{written} written.")
+        return written
+
+    async def load_labels(self, path: str | os.PathLike[str]) -> None:
+        """Take labels from a file in place of those that are there.
+
+        Parameters
+        ----------
+        path
+            As `save_labels` wrote it.
+        """
+        patches = self.patches
+        if patches is None:
+            self.write_job.error = "Labels belong to patches; open a folder of tiles first."
+            return
+        found = await self._in_turn("Reading labels", quiet(read_labels), path, patches=patches)
+        if found is None or patches is not self.patches:
+            return
+        rows = rows_of_labels(patches, found)
+        self._change({key_of_patch(patches, row): name for row, name in rows.items()})
+        self.classes = list(dict.fromkeys([*self.classes, *sorted(set(rows.values()))]))
+        self._wrote(f"{len(rows):,} labels read from {Path(path).name}.")
