@@ -76,6 +76,7 @@ class TextureDashboard(TextureOutputs):
             job.param.watch(lambda event: self.note(event.new), "error")
         self._kept, self._measuring, self._clustering, self._looking = Kept(), Latest(), Latest(), Latest()
         self._placing = asyncio.Lock()
+        self._finding, self._missed = 0, False
         self._measured: Patches | None = None
         self._labels_of: dict[str, dict[tuple[str, int, int], str]] = {}
         self._grid, self._plane, self._looked = "", "", ""
@@ -115,18 +116,31 @@ class TextureDashboard(TextureOutputs):
             self.param.update(tile_set=None, mosaic=None)
             self.job.param.update(words="", error="")
             return
+        # measuring the tiles of before must not take the place of looking for others
+        self._finding += 1
+        try:
+            found = await self._find()
+        finally:
+            self._finding -= 1
+        if self._finding:
+            return
+        error = self.job.error
+        if found or self._missed:
+            await self.measure()
+        if not found and error:
+            self.job.error = error
+
+    async def _find(self) -> bool:
         look = functools.partial(find_tile_set, self.folder, **self.tile_settings)
         tiles = await self.job.run("Looking for tiles", look)
-        if tiles is None:
-            return
-        mosaic = await self.job.run("Reading tiles", read_mosaic, tiles)
+        mosaic = None if tiles is None else await self.job.run("Reading tiles", read_mosaic, tiles)
         if mosaic is None:
-            return
+            return False
         self._forget()
         self._kept.keep_mosaic(None, mosaic)
         self.param.update(tile_set=tiles, mosaic=mosaic)
         self.note(tiles_words(tiles))
-        await self.measure()
+        return True
 
     def _forget(self) -> None:
         """Forget what belongs to tiles that are gone."""
@@ -143,12 +157,18 @@ class TextureDashboard(TextureOutputs):
         """Measure the patches and cluster them; of several requests the last one wins."""
         if self.tile_set is None:
             return
+        if self._finding:
+            self._missed = True
+            return
         if self._measuring.busy:
             self.job.cancel()
         await self._measuring.run(self._measure_once)
         await self.cluster()
 
     async def _measure_once(self) -> None:
+        self._missed = bool(self._finding)
+        if self._finding:
+            return
         tiles, how = self.tile_set, self.settings
         if how["shading"] == "":
             self.job.error = "Type the file of the flatfield model, or choose another shading."

@@ -43,8 +43,15 @@ def pytest_xdist_make_scheduler(config, log):
     """Give each worker whole files, in the order above: fixtures are made once, and browsers come last."""
     from xdist.scheduler import LoadFileScheduling
 
+    class BrowsersLast(LoadFileScheduling):
+        """Files whose tests of a browser are handed out apart from their other tests."""
+
+        def _split_scope(self, nodeid):
+            # the browser's name is a parameter of every test that has one
+            return f"{super()._split_scope(nodeid)}{' in a browser' if '[chromium' in nodeid else ''}"
+
     config.option.loadscopereorder = False
-    return LoadFileScheduling(config, log)
+    return BrowsersLast(config, log)
 
 
 @pytest.fixture(scope="session")

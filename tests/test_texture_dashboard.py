@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from bokeh.document import Document
 
 from analysis.synthetic.texture import draw_tile_set
 from analysis.texture import COLOURS, STATISTICS, cluster_patches, find_tile_set, measure_patches
+from dashboards import texture
 from dashboards.support.command import main
 from dashboards.support.texture_heat_map import HeatMap, Scatter
 from dashboards.support.texture_heat_map_view import legend_html
@@ -535,3 +537,42 @@ def test_of_many_requests_the_last_one_counts():
 
     asyncio.run(ask())
     assert done == [0, 4]
+
+
+def test_a_folder_typed_while_patches_are_measured_is_read(tmp_path, monkeypatch):
+    truth = draw_tile_set(tmp_path / "set", tiles=(2, 2), shape=(64, 64))
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(2):
+        shutil.copy(truth.files[number], other / truth.files[number].name)
+    real = texture.measure_patches
+
+    def slow(*args, **keywords):
+        time.sleep(0.3)
+        return real(*args, **keywords)
+
+    async def act():
+        page = TextureDashboard(grid_rows=4, grid_columns=4)
+        page.folder = str(truth.folder / "tiles")
+        while page.found is None:
+            await asyncio.sleep(0.05)
+        monkeypatch.setattr(texture, "measure_patches", slow)
+        page.grid_rows = 2
+        await asyncio.sleep(0.1)
+        page.grid_columns = 2
+        page.folder = str(other)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if page.found is not None and len(page.patches) == 2 * 4:
+                break
+        assert len(page.tile_set) == 2 and len(page.patches) == 2 * 4
+        # a folder that is not there stays said, and settings changed meanwhile count for the tiles of before
+        page.folder = str(tmp_path / "nowhere")
+        page.grid_rows = 3
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if len(page.patches) == 2 * 6 and page.job.error:
+                break
+        assert len(page.patches) == 2 * 6 and "nowhere" in page.job.error
+
+    asyncio.run(act())
