@@ -138,8 +138,8 @@ def opened(page, server):
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: outside.append(request.url))
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.set_default_timeout(15_000)
-    expect.set_options(timeout=15_000)
+    page.set_default_timeout(30_000)
+    expect.set_options(timeout=30_000)
 
     def go(path="/flatfield"):
         page.goto(server.address + path)

@@ -54,8 +54,8 @@ def server(start_server, data, settings):
 
 
 def wait_for_matrix(page):
-    expect(page.get_by_text("21 pairs of 7 slides, all compared.")).to_be_visible(timeout=20_000)
-    page.wait_for_function(f"() => {BOUNDS}", timeout=20_000)
+    expect(page.get_by_text("21 pairs of 7 slides, all compared.")).to_be_visible(timeout=60_000)
+    page.wait_for_function(f"() => {BOUNDS}", timeout=60_000)
 
 
 def matrix_box(page):
@@ -74,7 +74,7 @@ def matrix_box(page):
 
 def test_front_page_leads_to_the_instrument(opened):
     page = opened("/")
-    expect(page.get_by_text("Which slides share one illumination pattern")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Which slides share one illumination pattern")).to_be_visible(timeout=60_000)
     page.get_by_text("Open Flatfield").click()
     wait_for_matrix(page)
     expect(page.locator(".bk-panel-models-loader, .loader")).to_have_count(0)
@@ -103,7 +103,7 @@ def test_click_shows_the_pair(opened):
     wait_for_matrix(page)
     left, top, width, height = matrix_box(page)
     page.mouse.click(left + width * 4.5 / 7, top + height * 2.5 / 7)  # row of the third slide, column of the fifth
-    expect(page.get_by_text(f"{HTML_NAME} against M2_2")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(f"{HTML_NAME} against M2_2")).to_be_visible(timeout=60_000)
     expect(page.get_by_text(re.compile(r"another illumination \(1 means: no more than noise\)"))).to_be_visible()
     page.wait_for_function(f"() => {MODELS}.filter(m => m.type == 'Title').some(m => m.text.startsWith('Δ/σ'))")
 
@@ -121,7 +121,7 @@ def test_every_tab_opens(opened, width):
         ("Log", "What could not be used, and why"),
     ):
         page.get_by_role("tab", name=name).click()
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -171,7 +171,7 @@ def test_files_that_cannot_be_used_are_said(opened, data):
     roots.fill(f"{spare}\n{data / 'nowhere'}")
     roots.press("Tab")
     banner = page.locator(".banner").filter(has_text="left out")
-    expect(banner).to_contain_text("M2_2-mean_image.bin: expected", timeout=20_000)
+    expect(banner).to_contain_text("M2_2-mean_image.bin: expected", timeout=60_000)
     expect(banner).to_contain_text("more are listed under Log")
 
 
@@ -199,6 +199,6 @@ def test_panel_serve_does_the_same(page, data, settings, start_server):
         assert names == {path.stem for path in DASHBOARDS.glob("*.py")}
         assert names == {"home", "flatfield", "tiles", "circles", "exposures", "texture"}
         page.goto(f"{served.address}/home")
-        expect(page.get_by_text("Open Flatfield")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Open Flatfield")).to_be_visible(timeout=60_000)
         page.goto(f"{served.address}/flatfield")
         wait_for_matrix(page)

@@ -68,7 +68,7 @@ def place_of(page, glyph, number):
 
 def test_front_page_leads_to_the_instrument(opened, bad):
     page = opened("/")
-    expect(page.get_by_text("Which cryo-EM micrographs were shot twice in one place?")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Which cryo-EM micrographs were shot twice in one place?")).to_be_visible(timeout=60_000)
     page.get_by_text("Open Exposures").click()
     wait_for_map(page, len(bad))
 
@@ -97,7 +97,7 @@ def test_click_on_a_duplicate_shows_its_pictures(opened, bad):
     page = opened("/exposures")
     wait_for_map(page, len(bad))
     page.mouse.click(*place_of(page, "bad", 0))
-    expect(page.get_by_text(re.compile(r"Group \d+ of \d+: \d+ exposures of one place"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile(r"Group \d+ of \d+: \d+ exposures of one place"))).to_be_visible(timeout=60_000)
     expect(page.get_by_text(re.compile(f"^({'|'.join(bad)}) — bad$")).first).to_be_visible()
     pictures = page.locator("img[alt=micrograph], img[alt='foil hole']")
     expect(pictures.nth(3)).to_be_visible()
@@ -120,7 +120,7 @@ def test_buttons_step_through_the_groups_and_the_table_leads_to_the_map(opened, 
     page.wait_for_function(f"() => {MAP}.x_range.end - {MAP}.x_range.start > 100")
     page.get_by_role("tab", name="Groups", exact=True).click()
     page.locator(".tabulator-row").nth(5).click()
-    expect(page.get_by_text(re.compile("Group 3 of"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile("Group 3 of"))).to_be_visible(timeout=60_000)
 
 
 @pytest.mark.parametrize("width", [1280, 1920])
@@ -139,7 +139,7 @@ def test_every_tab_opens(opened, width, bad):
         ("Map", "Choose an exposure"),
     ):
         page.get_by_role("tab", name=name, exact=True).click()
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -148,7 +148,7 @@ def test_lattices_move_together(opened, bad):
     wait_for_map(page, len(bad))
     page.get_by_role("tab", name="Calibrate").click()
     lattices = f"{MODELS}.filter(m => m.type == 'Figure' && m.title?.text?.match(/: residual/))"
-    page.wait_for_function(f"() => {lattices}.length == 2", timeout=20_000)
+    page.wait_for_function(f"() => {lattices}.length == 2", timeout=60_000)
     assert page.evaluate(f"{lattices}.map(m => m.title.text.split(' ')[0])") == ["Matrix:", "Scalar"]
     page.evaluate(f"() => {{ {lattices}[0].x_range.start -= 7 }}")
     starts = page.evaluate(f"{lattices}.map(m => m.x_range.start)")
@@ -203,9 +203,9 @@ def test_watch_sees_a_file_that_arrives(opened, session, bad, tmp_path):
     page.get_by_label("Watch the folder").click()
     page.wait_for_function("() => location.search.includes('watching=true')")
     late.write_bytes(content[:300])
-    expect(page.locator(".banner").filter(has_text=f"{bad[-1]}.xml is left out")).to_be_visible(timeout=20_000)
+    expect(page.locator(".banner").filter(has_text=f"{bad[-1]}.xml is left out")).to_be_visible(timeout=60_000)
     late.write_bytes(content)
-    expect(page.get_by_text(re.compile(f"it is bad: {bad[-1]}")).first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile(f"it is bad: {bad[-1]}")).first).to_be_visible(timeout=60_000)
     wait_for_map(page, len(bad))
     expect(page.locator(".banner").filter(has_text="is left out")).to_have_count(0)
 

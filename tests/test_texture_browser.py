@@ -110,7 +110,7 @@ def press(page, control, key, times=1):
 
 def settle(page):
     """Wait until representatives are there and nothing moves any more."""
-    expect(page.get_by_text(re.compile("^The patches nearest to the mean"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile("^The patches nearest to the mean"))).to_be_visible(timeout=60_000)
     before = None
     while before != (before := at(page, "mosaic", 0, 0) + at(page, "scatter", 0, 0)):
         calm(page)
@@ -140,7 +140,7 @@ def kept_patches(page, number):
 
 def test_front_page_leads_to_the_instrument_whose_tabs_fit_the_screen(opened):
     page = opened("/")
-    expect(page.get_by_text("Which patches of a tile set look alike?")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Which patches of a tile set look alike?")).to_be_visible(timeout=60_000)
     page.get_by_text("Open Texture").click()
     wait_for_clusters(page)
     for name in ("Search", "Labels", "Table", "Export", "Log", "Python and shell"):
@@ -250,7 +250,7 @@ def test_clicks_label_patches_and_the_forest_does_the_rest(opened):
     page.get_by_role("button", name="Undo").locator("visible=true").click()
     page.wait_for_function(f"() => {LABELS}.get_length() == 6")
     page.get_by_role("button", name="Relabel the rest").locator("visible=true").first.click()
-    expect(page.get_by_role("combobox", name="Shown").locator("visible=true")).to_have_text("classes", timeout=20_000)
+    expect(page.get_by_role("combobox", name="Shown").locator("visible=true")).to_have_text("classes", timeout=60_000)
     page.wait_for_function(f"() => {LARGEST} == 2")
     # another grid has labels of its own; those of this one come back with it
     press(page, slider(page, "Patches along a tile"), "ArrowRight")

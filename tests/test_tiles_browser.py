@@ -47,12 +47,12 @@ def count(overlap, size=64):
 
 def wait_for_tiles(page, number):
     page.wait_for_function(f"() => {TILES} == {number}", timeout=30_000)
-    expect(page.get_by_text(re.compile(rf"Tile \d+ of {number}:"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile(rf"Tile \d+ of {number}:"))).to_be_visible(timeout=60_000)
 
 
 def test_front_page_leads_to_the_instrument(opened):
     page = opened("/")
-    expect(page.get_by_text("How do I cut calibrated, normalised training patches")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("How do I cut calibrated, normalised training patches")).to_be_visible(timeout=60_000)
     page.get_by_text("Open Tiles").click()
     wait_for_tiles(page, count(128, 512))
 
@@ -115,7 +115,7 @@ def test_impossible_types_cannot_be_chosen_and_the_reason_is_said(opened):
 def test_empty_tiles_are_marked(opened):
     page = opened(SMALL + "&leave_out=true&empty_below=9000.0&least_share_percent=1.0")
     wait_for_tiles(page, count(16))
-    expect(page.get_by_text(re.compile(r"\d+ empty ones marked"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile(r"\d+ empty ones marked"))).to_be_visible(timeout=60_000)
     fills = f"[...new Set({GLYPHS}.find(r => r.name == 'tiles').data_source.get_column('fill_color'))].length"
     page.wait_for_function(f"() => {fills} == 2")
 
@@ -144,7 +144,7 @@ def test_every_tab_opens(opened, width):
         ("Tiles", "Click the image to look at a tile."),
     ):
         page.get_by_role("tab", name=name, exact=True).click()
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
     page.get_by_role("tab", name="Images", exact=True).click()
     expect(page.locator("figcaption").filter(has_text=HTML_NAME)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -172,7 +172,7 @@ def test_export_merge_and_remove(opened, images):
     expect(dialog.get_by_text(f"{3 * count(16)} files that the manifest in tiles lists")).to_be_visible()
     assert len(list(tiles.glob("*.tif"))) == 3 * count(16)  # not before it was confirmed
     dialog.get_by_role("button", name="Remove").click()
-    expect(page.get_by_text("Nothing of ours is there yet.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Nothing of ours is there yet.")).to_be_visible(timeout=60_000)
     assert not list(tiles.glob("*"))
 
 
