@@ -104,8 +104,8 @@ def test_slices_and_clusters_against_a_loop(folder, capsys):
             )
         print(f"  silhouettes are at most {apart:.1e} apart")
     assert apart < 1e-9
-    # of the processor's seconds, for others may be at work on the clock
-    assert loop_cpu_s / times["20 starts, as the loop"][2] > 15
+    # on the clock, for it works on several cores; where others are at work too, the loop's threads lose far more
+    assert loop_s / times["as it is, 10 starts"][1] > 12
 
 
 def many(folder, rows=409_600):
