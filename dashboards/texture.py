@@ -146,6 +146,7 @@ class TextureDashboard(TextureOutputs):
         """Forget what belongs to tiles that are gone."""
         self._kept.clear()
         self._labels_of, self._grid, self._plane, self._looked, self._measured = {}, "", "", "", None
+        self._learns = False
         self.param.update(
             patches=None, found=None, trouble="", embedding=None, searched=None, correction=None, similar=None,
             labels={}, selected=[], exported=None, report=None, partly_dark=None,
@@ -251,15 +252,13 @@ class TextureDashboard(TextureOutputs):
         if moved:
             self._labels_of[self._grid], self._grid = dict(self.labels), grid
             self._undone = []
-        learnt = self.correction is not None
         changed: dict[str, Any] = {"clustered_ms": took_ms}
         if moved:
             changed |= {"labels": dict(self._labels_of.get(grid, {})), "selected": [], "undoable": 0}
         self.param.update(
             patches=measured, found=found, trouble=error, correction=None, similar=None, partly_dark=None, **changed
         )  # fmt: skip
-        if learnt and len(set(self.labels.values())) > 1:
-            start(self.correct)
+        self._learn_again()
 
     async def embed(self) -> None:
         """Give each patch a place in the plane that the scatter shows, when it has changed; the last request counts."""

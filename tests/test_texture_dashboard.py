@@ -436,6 +436,26 @@ def test_labels_can_be_taken_back_renamed_saved_and_read(make, drawn, tmp_path):
     assert coarse.labels == {}
 
 
+def test_classes_follow_labels_that_change_while_the_forest_grows(make, drawn):
+    page = make()
+    given(page, drawn)
+
+    async def change():
+        growing = asyncio.create_task(page.correct())
+        await asyncio.sleep(0)  # of three classes
+        page.unlabel(list(page.labelled_rows)[:1])
+        page.unlabel([row for row, name in page.labelled_rows.items() if name != "film"])
+        await growing
+        assert page.correction is None and page.shown == "clusters"
+        assert not page.job.error
+        page.undo()
+        while page.correction is None:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(change(), 60))
+    assert page.correction.classes == ("crystal", "film", "hole")
+
+
 def test_labels_belong_to_their_grid(make, drawn):
     page = make()
     given(page, drawn)

@@ -191,6 +191,7 @@ def test_labels_teach_the_forest_and_are_files(ready, tiles, tmp_path):
     seen(page, "button", "Relabel the rest").click()
     expect(page.get_by_text(re.compile(r"less sure than 0\.6\.$")).locator("visible=true")).to_be_visible()
     expect(page.get_by_text("Clusters against classes")).to_be_visible()
+    expect(seen(page, "button", "Show the least sure")).to_be_visible()
     seen(page, "button", "Find patches like the selected one").click()
     expect(page.locator("figcaption").first).to_have_text("the one asked for")
     expect(page.locator("figcaption")).to_have_count(17)

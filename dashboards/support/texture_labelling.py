@@ -32,7 +32,7 @@ class TextureLabels(TextureSettings):
         super().__init__(**params)
         self._undone: list[dict[tuple[str, int, int], str]] = []
         self._refused = ""
-        self._correcting = Latest()
+        self._correcting, self._learns = Latest(), False
         self.param.watch(self._classes_changed, ["classes"])
         self._classes_changed()
 
@@ -56,6 +56,11 @@ class TextureLabels(TextureSettings):
     def class_colours(self) -> dict[str, str]:
         """Colour of each class."""
         return {name: COLOURS[(number - 1) % len(COLOURS)] for name, number in self.class_numbers.items()}
+
+    @property
+    def _teachable(self) -> bool:
+        """Whether there are labels of two classes, as the forest needs."""
+        return len(set(self.labels.values())) > 1
 
     def _classes_changed(self, *_: Any) -> None:
         if self.classes and self.class_name not in self.classes:
@@ -158,10 +163,10 @@ class TextureLabels(TextureSettings):
     # ---- learning -------------------------------------------------------------------------------------
 
     def _learn_again(self) -> None:
-        """Bring classes of all patches up to date, where there were any."""
-        if self.correction is None:
+        """Bring classes of all patches up to date, once they were asked for."""
+        if not self._learns:
             return
-        if len(set(self.labels.values())) < 2:
+        if not self._teachable:
             self.correction = None
             self.shown = "clusters" if self.shown in ("classes", "sureness") else self.shown
         else:
@@ -172,14 +177,19 @@ class TextureLabels(TextureSettings):
 
         async def once() -> None:
             patches, labels = self.patches, self.labels
-            if patches is None:
+            if patches is None or (self._learns and not self._teachable):
                 return
+            self._learns = True
             try:
                 found = await asyncio.to_thread(correct_labels, patches, labels, seed=self.seed)
             except ValueError as error:
+                self._learns = self.correction is not None
                 self._refuse(str(error))
                 return
-            if patches is self.patches:
+            # what was learnt of labels or patches that changed while the forest grew is not shown
+            if labels is not self.labels or patches is not self.patches:
+                self._learn_again()
+            else:
                 first = self.correction is None
                 self.correction = found
                 if first and self.shown not in ("classes", "sureness"):
