@@ -19,6 +19,10 @@ class Cancelled(Exception):
     """Raised inside a task's loop when the person asked to stop; finished work is kept."""
 
 
+class SchedulerLost(Exception):
+    """Raised when the scheduler of many machines, or every worker of it, is gone; finished work is kept."""
+
+
 def count_workers(workers: int | None) -> int:
     """Return the number of workers to use: what was asked for, or the cores this process may use.
 
@@ -58,7 +62,8 @@ def map_tasks(
     workers
         How many at once; all cores when None.
     executor
-        Anything with `concurrent.futures` manners, used in place of our own threads and left open.
+        Anything with `concurrent.futures` manners, used in place of our own threads and left open: processes here, or
+        `analysis.scheduler.open_scheduler` for many machines.
     progress
         Told after every input.
     cancel
@@ -70,18 +75,22 @@ def map_tasks(
     ------
     Cancelled
         When ``cancel`` was set before the end.
+    SchedulerLost
+        When the executor is a scheduler's, and it or all of its workers are gone.
     """
     inputs = list(inputs)
     count = count_workers(workers)
+    how = progress, cancel, words
     if executor is not None:
-        yield from _drain(function, inputs, executor, 2 * count, progress, cancel, words)
+        # twice as many as can run, so that nobody waits for the next one
+        yield from _drain(function, inputs, executor, lambda: 2 * getattr(executor, "width", count), *how)
         return
     with ThreadPoolExecutor(count, thread_name_prefix="graticule") as threads:
-        yield from _drain(function, inputs, threads, count, progress, cancel, words)
+        yield from _drain(function, inputs, threads, lambda: count, *how)
 
 
-def _drain(function, inputs, executor, ahead, progress, cancel, words):
-    """Keep ``ahead`` inputs under way and hand results over in order."""
+def _drain(function, inputs, executor, room, progress, cancel, words):
+    """Keep as many inputs under way as there is room for, and hand results over in order."""
     pending: dict[Future, int] = {}
     finished: dict[int, Future] = {}
     following = handed = 0
@@ -89,6 +98,7 @@ def _drain(function, inputs, executor, ahead, progress, cancel, words):
         while handed < len(inputs):
             if cancel is not None and cancel.is_set():
                 raise Cancelled(f"Stopped after {handed} of {len(inputs)}; finished work is kept.")
+            ahead = room()
             # the window counts from the oldest unfinished input, so results waiting their turn stay few
             while following < len(inputs) and following - handed < 2 * ahead and len(pending) < ahead:
                 pending[executor.submit(function, inputs[following])] = following
@@ -98,9 +108,14 @@ def _drain(function, inputs, executor, ahead, progress, cancel, words):
                 finished.update({pending.pop(future): future for future in done})
                 continue
             future = finished.pop(handed)
+            if future.cancelled():
+                # nobody here did that
+                raise SchedulerLost("The connection to those who work was lost. Run this again; finished work is kept.")
             item, error = inputs[handed], future.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
+            if type(error).__name__ == "KilledWorker":
+                error = ChildProcessError("every worker that tried it died; it may need more memory than they have.")
             handed += 1
             yield item, (future.result() if error is None else None), error
             if progress is not None:

@@ -280,7 +280,7 @@ class CirclesDashboard(Dashboard):
         if not self.folder.strip() or not self.output.strip():
             return
         work = functools.partial(run_pipeline, self.folder, self.output, **self.settings)
-        done = await self.job.run("Starting", work)
+        done = await self.run_wide("Starting", work, self.folder, self.output)
         words, error = self.job.words, self.job.error
         if done is not None:
             self.ran = done

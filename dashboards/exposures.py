@@ -186,7 +186,7 @@ class ExposuresDashboard(Dashboard):
         if known is None:
             self._forget()  # what was found in another folder must not stand under this one's name
         read = functools.partial(read_epu_session, folder, known=known)
-        session = await self.job.run("Reading the session", read)
+        session = await self.run_wide("Reading the session", read, folder)
         if session is None:
             return
         self._take(session)

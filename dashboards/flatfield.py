@@ -162,7 +162,8 @@ class FlatfieldDashboard(Dashboard):
 
     async def _run(self, words: str, *, compute: bool) -> None:
         work = functools.partial(_find_and_compare, self.root_list, compute=compute, **self.settings)
-        done = await self.job.run(words, work)
+        run = self.run_wide(words, work, *self.root_list, self.working_dir) if compute else self.job.run(words, work)
+        done = await run
         if done is None:
             return
         found, comparison, versions = done

@@ -177,8 +177,10 @@ class TextureDashboard(TextureOutputs):
         key = key_of_settings(how, tiles)
         measured = self._kept.find_patches(key)
         if measured is None:
-            work = functools.partial(measure_patches, tiles, **how, store=self._store)
-            measured = await self.job.run("Measuring patches", work)
+            # workers elsewhere do not see the folder of this session
+            store = None if self.scheduler.strip() else self._store
+            work = functools.partial(measure_patches, tiles, **how, store=store)
+            measured = await self.run_wide("Measuring patches", work, self.folder)
             if measured is None:
                 return
             self._kept.keep_patches(key, measured)

@@ -450,7 +450,7 @@ class TilesDashboard(Dashboard):
         if self.sources is None or not self.working_dir.strip():
             return
         work = functools.partial(export_tiles, self.sources, self.working_dir, **self.settings)
-        done = await self.job.run("Cutting", work)
+        done = await self.run_wide("Cutting", work, *self.folders, self.working_dir)
         if done is not None:
             self.exported = done
             summary = done.summary()

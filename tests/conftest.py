@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -190,3 +191,69 @@ def cohort(tmp_path_factory) -> Cohort:
 def roots(cohort, tmp_path) -> list[Path]:
     """A copy of the cohort that a test may spoil."""
     return [Path(shutil.copytree(root, tmp_path / "data" / root.name)) for root in cohort.roots]
+
+
+class Cluster:
+    """A scheduler and workers in processes of their own, on this machine."""
+
+    def __init__(self, folder):
+        self.folder, self.workers, self.logs = folder, [], []
+        told = folder / "scheduler.json"
+        self.scheduler = self.start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", told)
+        for _ in range(300):
+            time.sleep(0.1)
+            if told.exists() and told.read_text().endswith("}"):
+                break
+        self.address = json.loads(told.read_text())["address"]
+
+    def start(self, program, *arguments):
+        self.logs.append(self.folder / f"{program}_{len(self.logs)}.log")
+        # a worker lives in another folder, as it does on another machine
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
+        with open(self.logs[-1], "w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{program}", "--host", "127.0.0.1", *map(str, arguments)],
+                cwd=elsewhere, stdout=log, stderr=log,
+                env=os.environ | {"PYTHONPATH": paths, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2"},
+            )  # fmt: skip
+
+    def add_worker(self, *, nanny=True):
+        arguments = ["--nthreads", "1", "--no-dashboard", "--local-directory", self.folder / "space"]
+        self.workers.append(self.start("dask_worker", self.address, *arguments, *([] if nanny else ["--no-nanny"])))
+        return self.workers[-1]
+
+    def stop(self):
+        for process in (*self.workers, self.scheduler):
+            process.terminate()
+        for process in (*self.workers, self.scheduler):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="session")
+def start_cluster() -> Callable[[Path], Cluster]:
+    """Start a scheduler without workers, which the caller stops."""
+    return Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """Two workers that stay."""
+    found = Cluster(tmp_path_factory.mktemp("cluster"))
+    for _ in range(2):
+        found.add_worker()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def fragile(tmp_path):
+    """A scheduler without workers, for tests that break it."""
+    found = Cluster(tmp_path)
+    yield found
+    found.stop()

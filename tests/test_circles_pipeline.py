@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from PIL import Image as PillowImage
 
 from analysis.circles import _image as image_module
 from analysis.circles import (
+    _ledger,
+    _pipeline,
     aggregate_circles,
     find_acquisitions,
     plan_run,
@@ -652,10 +655,11 @@ def test_kills_while_all_is_done_again_leave_no_mixture(tmp_path):
     assert outputs(out) == outputs(tmp_path / "fresh")
 
 
-def test_a_claim_without_a_word_is_taken_over_soon(nights, out):
+def test_a_claim_without_a_word_is_taken_over_soon(nights, out, monkeypatch):
     marker = out / ".graticule/20180401/s1/e0/fov00.json.lock"
     marker.parent.mkdir(parents=True)
     marker.touch()
+    monkeypatch.setattr(_pipeline, "PATIENCE_S", 0)
     assert states(run_pipeline(nights, out, **QUICK)) == {"new": 11, "busy": 1}
     os.utime(marker, (time.time() - 3,) * 2)
     assert states(run_pipeline(nights, out, **QUICK)) == {"done": 11, "new": 1}
@@ -675,7 +679,8 @@ def test_two_runs_at_once_share_the_work(tmp_path):
     assert outputs(out) == outputs(tmp_path / "fresh")
 
 
-def test_an_image_that_another_run_holds_is_left_to_it(nights, out):
+def test_an_image_that_another_run_holds_is_left_to_it(nights, out, monkeypatch):
+    monkeypatch.setattr(_pipeline, "PATIENCE_S", 1.5)
     ledger = Ledger(out)
     with locked(ledger.path("20180401/s1/e0/fov00")):
         run = run_pipeline(nights, out, **QUICK)
@@ -691,6 +696,26 @@ def test_a_claim_that_a_dead_machine_left_is_taken_over(nights, out):
     marker.write_text("1\nanother-machine\n")
     os.utime(marker, (0, 0))
     assert states(run_pipeline(nights, out, **QUICK)) == {"new": 12}
+
+
+def test_a_run_waits_for_a_machine_that_died_just_now(nights, out, monkeypatch):
+    monkeypatch.setattr(_ledger, "CLAIM_S", 4)
+    marker = out / ".graticule/20180401/s1/e0/fov00.json.lock"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("1\nanother-machine\n")
+    run = run_pipeline(nights, out, **QUICK)
+    assert states(run) == {"new": 12} and run.problems.empty
+
+
+def test_a_claim_on_a_long_image_stays_fresh(out, monkeypatch):
+    monkeypatch.setattr(_ledger, "_FRESH_S", 0.1)
+    ledger = Ledger(out)
+    marker = Path(f"{ledger.path('a')}.lock")
+    with ledger.claim("a"):
+        os.utime(marker, (1, 1))
+        time.sleep(0.5)
+        assert time.time() - marker.stat().st_mtime < 5
+    assert not marker.exists()
 
 
 def test_cancel_keeps_what_is_finished(nights, out):

@@ -123,7 +123,7 @@ def test_options_have_the_defaults_of_the_functions(name):
                 if argument.name not in OTHER_DEFAULTS:
                     assert options[argument.name].default == argument.default, argument.name
             elif argument.kind is argument.KEYWORD_ONLY:
-                assert argument.name in {"progress", "cancel", "compute", "roots"}, argument.name
+                assert argument.name in {"executor", "progress", "cancel", "compute", "roots"}, argument.name
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, "serve", "demo"])

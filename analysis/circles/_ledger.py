@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ FOLDER = ".graticule"
 CIRCLES, QC = "circles", "qc"
 EXPERIMENTS, FAILURES = "experiments.csv", "failures.csv"
 _FORM = 1
-_CLAIM_S = 900
-"""A claim on one image lasts seconds; one this old was left by a process that died elsewhere."""
+CLAIM_S, _FRESH_S = 120, 20
+"""A claim is made fresh every so often; one that has been left alone for longer is of a process that died elsewhere."""
 _NAMELESS_S = 2.0
 _STRAY_S = 3600
 
@@ -180,7 +181,7 @@ class Ledger:
         path = self.path(key)
         _drop_old_claim(f"{path}.lock")
         # long enough to take over from a process that died
-        with locked(path, timeout_s=0.1):
+        with locked(path, timeout_s=0.1), _kept_fresh(f"{path}.lock"):
             yield
 
     @contextlib.contextmanager
@@ -228,9 +229,28 @@ class Ledger:
         return removed
 
 
+@contextlib.contextmanager
+def _kept_fresh(marker: str) -> Iterator[None]:
+    """Touch a claim now and then, so that others see that somebody still works on it."""
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(_FRESH_S):
+            with contextlib.suppress(OSError):
+                os.utime(marker)
+
+    toucher = threading.Thread(target=touch, daemon=True)
+    toucher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        toucher.join()
+
+
 def _drop_old_claim(marker: str) -> bool:
     with contextlib.suppress(OSError):
-        if time.time() - os.stat(marker).st_mtime > _CLAIM_S:
+        if time.time() - os.stat(marker).st_mtime > CLAIM_S:
             os.unlink(marker)
             return True
     return drop_nameless(marker, _NAMELESS_S)

@@ -18,11 +18,14 @@ from analysis.circles._acquisitions import LEVELS, Acquisitions
 from analysis.circles._aggregate import check_prune, put_together
 from analysis.circles._failures import Failure
 from analysis.circles._image import STAGES, ImageDone, ImageJob, process_image
-from analysis.circles._ledger import Ledger
+from analysis.circles._ledger import CLAIM_S, Ledger
 from analysis.circles._log import RunLog, open_log
 from analysis.circles._plan import Plan, Task, plan_run, recipe_of
 from analysis.circles._recipe import Polarity, Qc
-from analysis.tasks import Progress, count_workers, map_tasks
+from analysis.tasks import Cancelled, Progress, count_workers, map_tasks
+
+PATIENCE_S, _PAUSE_S = CLAIM_S + 30, 1.0
+"""How long a run waits at its end for images that another one is at."""
 
 _COUNTED = {
     "settings": "with other settings", "method": "by another method", "missing": "with outputs missing",
@@ -224,13 +227,29 @@ def _do(
     recipe, root, output = recipe_of(plan), str(plan.acquisitions.root), os.path.abspath(plan.output)
     jobs = [ImageJob(t.image, root, output, recipe, t.state, t.reason, t.record) for t in plan.to_do]
     how = {"workers": workers, "executor": executor, "progress": progress, "cancel": cancel}
-    done = {}
-    for job, result, error in map_tasks(process_image, jobs, words="finding circles", **how):
-        if error is not None:
-            raise error
-        done[job.image.key] = result
-        log.write(*_line(job, result))
+    done: dict[str, ImageDone] = {}
+    _go_through(jobs, done, log, **how, words="finding circles")
+    # who held an image may have died, on another machine where nobody can look
+    last = time.monotonic() + PATIENCE_S
+    while (left := [job for job in jobs if done[job.image.key].state == "busy"]) and time.monotonic() < last:
+        if cancel is not None and cancel.wait(_PAUSE_S):
+            raise Cancelled(f"Stopped while another run was at {len(left)} images; finished work is kept.")
+        if cancel is None:
+            time.sleep(_PAUSE_S)
+        _go_through(left, done, log, **how, words="waiting for images that another run is at")
     return done
+
+
+def _go_through(jobs: list[ImageJob], done: dict[str, ImageDone], log: RunLog, **how: Any) -> None:
+    for job, result, error in map_tasks(process_image, jobs, **how):
+        if isinstance(error, ChildProcessError):
+            # whoever did it died of it, so there is no record; it is tried again next time
+            result = ImageDone(job.state, job.reason, 0, str(error), "detect")
+        elif error is not None:
+            raise error
+        if result.state != "busy" or job.image.key not in done:
+            log.write(*_line(job, result))
+        done[job.image.key] = result
 
 
 def _line(job: ImageJob, result: ImageDone) -> tuple[str]:

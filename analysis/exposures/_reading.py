@@ -6,7 +6,9 @@ import os
 import threading
 from array import array
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ from analysis.exposures._epu import READ_NUMBERS, TEXT_FIELDS, in_units, parse_s
 from analysis.exposures._layout import Reader, Values
 from analysis.exposures._scan import Found, find_data_files, find_session_file, make_fingerprint, place_in_session
 from analysis.exposures._session import SESSION_COLUMNS, Session, make_table, sort_exposures
-from analysis.tasks import Cancelled, Progress
+from analysis.tasks import Cancelled, Progress, map_tasks
 
 _LARGEST_BYTES = 8_000_000  # EPU writes 12 kB
-_AT_ONCE = 256
+_AT_ONCE, _PART = 256, 2000
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _NO_VALUES = [np.nan] * len(READ_NUMBERS), [""] * len(TEXT_FIELDS), np.iinfo(np.int64).min
 
@@ -29,6 +31,7 @@ def read_epu_session(
     folder: str | os.PathLike[str],
     *,
     known: Session | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Session:
@@ -40,6 +43,8 @@ def read_epu_session(
         The session's folder (with ``Images-Disc1``), any folder in it, or one that holds several sessions.
     known
         The same folder as it was read before: files whose size and time have not changed are not opened again.
+    executor
+        Reads the files in parts, in place of this thread, and is left open; see `analysis.tasks.map_tasks`.
     progress
         Told the number of files read and to read, now and then.
     cancel
@@ -69,7 +74,8 @@ def read_epu_session(
     kept = None if before is None else before[_still_holds(before, found)]
     new = found.files.keys() - (() if kept is None else set(kept["file"]))
     if new or kept is None:
-        table = _read_table(folder, {file: found.files[file] for file in found.files if file in new}, progress, cancel)
+        files = {file: found.files[file] for file in found.files if file in new}
+        table = _read_table(folder, files, executor, progress, cancel)
         kept = table if kept is None or kept.empty else pd.concat([kept, table], ignore_index=True)
     table = sort_exposures(kept)
     sessions, unsaid = _read_sessions(folder, table)
@@ -110,6 +116,10 @@ class _Rows:
     fingerprints: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
+    def extend(self, others: _Rows) -> None:
+        for mine, more in zip(vars(self).values(), vars(others).values(), strict=True):
+            mine.extend(more)
+
     def add(self, file: str, values: Values, fingerprint: str, error: str) -> None:
         self.files.append(file)
         self.numbers.extend(values[0])
@@ -119,12 +129,33 @@ class _Rows:
         self.errors.append(error)
 
 
-def _read_table(folder, files, progress, cancel) -> pd.DataFrame:
-    """Read files into rows, in any order."""
-    reader, rows, root = Reader(), _Rows(), f"{folder}/"
-    for number, file in enumerate(files):
-        if number % _AT_ONCE == 0:
-            _report(number, len(files), progress, cancel)
+def _read_table(folder, files, executor, progress, cancel) -> pd.DataFrame:
+    """Read files into rows, in the order of their names."""
+    names, rows = list(files), _Rows()
+    size = _AT_ONCE if executor is None else _PART
+    parts = [names[at : at + size] for at in range(0, len(names), size)]
+    read = partial(_read_rows, f"{folder}/", Reader() if executor is None else None)
+    if executor is None:
+        # parsing holds the interpreter, so threads would not make it faster
+        for number, part in enumerate(parts):
+            _report(number * size, len(names), progress, cancel)
+            rows.extend(read(part))
+    else:
+        for number, (_, found, error) in enumerate(map_tasks(read, parts, executor=executor, cancel=cancel)):
+            if error is not None:
+                found = _Rows()
+                for file in parts[number]:
+                    found.add(file, _NO_VALUES, _look_at(f"{folder}/{file}"), _sentence(error))
+            rows.extend(found)
+            _report(number * size, len(names), progress, cancel)
+    _report(len(files), len(files), progress, cancel)
+    return make_table(_columns(folder, rows, [files[file] for file in rows.files]))
+
+
+def _read_rows(root: str, reader: Reader | None, files: Sequence[str]) -> _Rows:
+    """Read some files; whatever cannot be read is a row with an error."""
+    reader, rows = reader or Reader(), _Rows()
+    for file in files:
         state = ""
         try:
             data, state = _read_bytes(root + file)
@@ -133,8 +164,7 @@ def _read_table(folder, files, progress, cancel) -> pd.DataFrame:
             continue  # it was taken away since
         except (ValueError, OSError) as error:
             rows.add(file, _NO_VALUES, state or _look_at(root + file), _sentence(error))
-    _report(len(files), len(files), progress, cancel)
-    return make_table(_columns(folder, rows, [files[file] for file in rows.files]))
+    return rows
 
 
 def _report(done: int, total: int, progress: Progress | None, cancel: threading.Event | None) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,6 +120,13 @@ class BlockReader:
         self._layers = self.shape[2]
         self.failed: dict[int, Exception] = {}
         self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process's threads."""
+        return {name: value for name, value in self.__dict__.items() if name != "_local"} | {"failed": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
 
     def read(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """Return means and variances, (slides, layers, pixels), and whether the fast root will do.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -131,6 +132,7 @@ def compare_mean_images(
     working_dir: str | os.PathLike[str] | None = None,
     memory_gb: float = 1.0,
     workers: int | None = None,
+    executor: Executor | None = None,
     compute: bool = True,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
@@ -159,6 +161,8 @@ def compare_mean_images(
         Bound for buffers and sums, in gigabytes (1e9 bytes).
     workers
         Threads; all cores when None.
+    executor
+        Used in their place, and left open; see `analysis.tasks.map_tasks`.
     compute
         When False, only what is known is returned.
     progress, cancel
@@ -167,7 +171,7 @@ def compare_mean_images(
     Returns
     -------
     Comparison
-        The same numbers whatever the number of workers.
+        The same numbers whoever does the work, and however many they are.
 
     Raises
     ------
@@ -208,7 +212,7 @@ def compare_mean_images(
     if store is not None:
         slides = _with_known_slides(slides, store, meanimage_folder)
     found, slides = slides, _selected(slides, sample_regex, given)
-    plan = Plan(memory_gb * 1e9, count_workers(workers), progress, cancel)
+    plan = Plan(memory_gb * 1e9, count_workers(workers), executor, progress, cancel)
     # one run at a time in a folder: a second one waits, then finds the pairs done
     with _turn(store, compute, plan):
         if store is not None and compute:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +21,17 @@ from analysis.flatfield._store import Pairs, SlideKey, Store, fill_known, key_of
 from analysis.tasks import Progress, map_tasks
 
 _CHECKPOINT_S = 10.0
+_STRETCHES = 128
+"""In so many parts the pixels of all slides are added up, each by one worker."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to work: memory in bytes, threads, and whom to tell and hear."""
+    """How to work: memory in bytes, threads or an executor in their place, and whom to tell and hear."""
 
     memory: float
     workers: int
+    executor: Executor | None
     progress: Progress | None
     cancel: threading.Event | None
 
@@ -92,15 +97,15 @@ def survey_slides(
             unseen.append(index)
     lost = {}
     look = map_tasks(
-        lambda index: survey_slide(slides.slides[index]),
-        unseen,
+        survey_slide,
+        [slides.slides[index] for index in unseen],
         workers=plan.workers,
+        executor=plan.executor,
         progress=plan.progress,
         cancel=plan.cancel,
         words="looking through slides",
     )
-    for index, survey, error in look:
-        slide = slides.slides[index]
+    for index, (slide, survey, error) in zip(unseen, look, strict=True):
         if error is not None:
             if not isinstance(error, (OSError, ValueError)):
                 raise error
@@ -146,8 +151,10 @@ def compute_unknown(
     reader = BlockReader(chosen, [surveys[slide.key] for slide in chosen])
     chosen_keys = tuple(keys[slide.key] for slide in chosen)
     layers, new = chosen[0].shape[2], 0
-    # sums of a batch are held once for every block under way
-    most = int(plan.memory / 2 / (2 * plan.workers + 2) / (3 * layers * 8))
+    # sums of a batch are held once for every stretch under way or waiting for its turn
+    width = plan.workers if plan.executor is None else 2 * getattr(plan.executor, "width", plan.workers)
+    held = min(_STRETCHES, 2 * width)
+    most = int(plan.memory / 2 / (held + 2) / (3 * layers * 8))
     for batch in np.array_split(pairs, -(-len(pairs) // max(most, 1))):
         sums = _add_up(reader, chosen_keys, batch, store, plan)
         good = ~np.isin(batch, list(reader.failed)).any(axis=1)
@@ -175,35 +182,47 @@ def _add_up(
 ) -> np.ndarray:
     """Run over all blocks of pixels; the sums so far are kept so that a killed run goes on from there."""
     rows, columns, layers = reader.shape
-    size = _block_pixels(len(keys), layers, plan.memory)
-    blocks = list(pixel_blocks(rows * columns, min(size, rows * columns)))
-    partial = _Partial(store, [keys, pairs.tolist(), size])
-    sums, shift, start = partial.load(pairs, layers)
+    size = min(_block_pixels(len(keys), layers, plan.memory), rows * columns)
+    blocks = list(pixel_blocks(rows * columns, size))
+    # a stretch is added up by one worker, so the sums are the same bits wherever that is
+    length = -(-len(blocks) // _STRETCHES)
+    stretches = [blocks[at : at + length] for at in range(0, len(blocks), length)]
+    partial_sums = _Partial(store, [keys, pairs.tolist(), size, length])
+    sums, shift, start = partial_sums.load(pairs, layers)
     if start == 0:
         shift = _first_shift(reader, blocks[0], pairs)
-
-    def add(block: tuple[int, int]) -> np.ndarray:
-        means, variances, fast = reader.read(*block)
-        part = np.zeros_like(sums)
-        add_pairs(means, variances, pairs, shift, part, fast)
-        return part
-
-    for block, part, error in map_tasks(
-        add,
-        blocks[start:],
+    loop = map_tasks(
+        partial(_add_stretch, reader, pairs, shift),
+        stretches[start:],
         # each worker holds one block of every slide and an eighth of the memory
         workers=min(plan.workers, 4),
+        executor=plan.executor,
         progress=plan.progress,
         cancel=plan.cancel,
         words=f"comparing {len(pairs)} pairs",
-    ):
+    )
+    for number, (_, part, error) in enumerate(loop, start=start + 1):
         if error is not None:
             raise error
-        sums += part
+        added, failed = part
+        for index, reason in failed.items():
+            reader.failed.setdefault(index, reason)
+        sums += added
         # sums that lack blocks of a slide must not outlive this run, which alone knows of it
         if not reader.failed:
-            partial.save(sums, shift, blocks.index(block) + 1)
+            partial_sums.save(sums, shift, number)
     return sums
+
+
+def _add_stretch(
+    reader: BlockReader, pairs: np.ndarray, shift: np.ndarray, blocks: Sequence[tuple[int, int]]
+) -> tuple[np.ndarray, dict[int, Exception]]:
+    """Return the sums of some blocks, and slides that could not be read."""
+    sums = np.zeros((len(pairs), 3, reader.shape[2]))
+    for block in blocks:
+        means, variances, fast = reader.read(*block)
+        add_pairs(means, variances, pairs, shift, sums, fast)
+    return sums, dict(reader.failed)
 
 
 def _block_pixels(slides: int, layers: int, memory: float) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,7 @@ def apply_model(
     out_dir: str | os.PathLike[str],
     replace: bool = False,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Correction:
@@ -82,6 +85,8 @@ def apply_model(
         Whether files in ``out_dir`` may be replaced.
     workers
         Images under way at once; all cores when None.
+    executor
+        Used in place of our own threads, and left open; see `analysis.tasks.map_tasks`.
     progress
         Told after every image.
     cancel
@@ -108,19 +113,24 @@ def apply_model(
         raise ValueError("images must name at least one file; got none.")
     targets = _name_outputs(files, Path(out_dir))
 
-    def correct(number: int) -> None:
-        if targets[number].exists() and not replace:
-            raise ValueError(f"{targets[number]} must not exist yet; it does. Set replace=True to replace it.")
-        image = read_image(files[number])
-        write_image(targets[number], divide(image.pixels, model.flatfield, files[number]), image.pixel_size_um)
-
+    correct = partial(_correct, model=model, replace=replace)
     rows = []
-    for number, _, error in map_tasks(
-        correct, range(len(files)), workers=workers, progress=progress, cancel=cancel, words="correcting images"
-    ):
-        words = "" if error is None else str(error) if str(files[number]) in str(error) else f"{files[number]}: {error}"
-        rows.append((str(files[number]), "" if words else str(targets[number]), words))
+    for (file, target), _, error in map_tasks(
+        correct, zip(files, targets, strict=True), workers=workers, executor=executor,
+        progress=progress, cancel=cancel, words="correcting images",
+    ):  # fmt: skip
+        words = "" if error is None else str(error) if str(file) in str(error) else f"{file}: {error}"
+        rows.append((str(file), "" if words else str(target), words))
     return Correction(pd.DataFrame(rows, columns=["path", "output", "error"]), settings)
+
+
+def _correct(pair: tuple[Path, Path], model: FlatfieldModel, replace: bool) -> None:
+    """Divide one image by the model and write it."""
+    file, target = pair
+    if target.exists() and not replace:
+        raise ValueError(f"{target} must not exist yet; it does. Set replace=True to replace it.")
+    image = read_image(file)
+    write_image(target, divide(image.pixels, model.flatfield, file), image.pixel_size_um)
 
 
 def _name_of(model: FlatfieldModel | str | os.PathLike[str]) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +46,9 @@ _SAMPLED_PIXELS = 8192
 
 
 _BLOCK_ROWS = 64
+
+
+_PART_FIELDS = 32
 
 
 def find_fields(folder: str | os.PathLike[str]) -> list[Path]:
@@ -91,6 +99,8 @@ def stack_fields(
     background_threshold: float | Sequence[float] | None = None,
     min_tissue: float = 0.8,
     workers: int | None = None,
+    executor: Executor | None = None,
+    scratch: Path | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> FieldStack:
@@ -115,30 +125,103 @@ def stack_fields(
         raise ValueError(f"exposure_time_ms must be above 0; got {exposure_time_ms}.")
     thresholds = per_layer(background_threshold, shape[2], "background_threshold")
     if thresholds is None:
-        thresholds = find_thresholds(files, shape, workers=workers, progress=progress, cancel=cancel)
-    sums = ImageSums(np.zeros(shape), np.zeros(shape), np.zeros(shape, np.uint32), np.zeros(shape[2], np.int64))
+        thresholds = find_thresholds(files, shape, workers=workers, executor=executor, progress=progress, cancel=cancel)
+    told = {"progress": progress, "cancel": cancel}
+    if executor is None:
+        sums, rows = _stack_here(files, shape, thresholds, min_tissue, workers, told)
+    else:
+        sums, rows = _stack_there(files, shape, thresholds, min_tissue, executor, scratch, told)
+    if exposure is not None:
+        sums.image_sum[:] /= exposure
+        sums.squares_sum[:] /= exposure**2
+    table = pd.DataFrame(rows, columns=["file", "tissue", "used", "reason", "error"])
+    return FieldStack(sums, table, tuple(float(value) for value in thresholds))
+
+
+Row = tuple[str, float, bool, str, str]
+
+
+def _no_sums(shape: tuple[int, int, int]) -> ImageSums:
+    return ImageSums(np.zeros(shape), np.zeros(shape), np.zeros(shape, np.uint32), np.zeros(shape[2], np.int64))
+
+
+def _stack_here(
+    files: Sequence[Path], shape: tuple[int, int, int], thresholds: np.ndarray, min_tissue: float,
+    workers: int | None, told: dict[str, Any],
+) -> tuple[ImageSums, list[Row]]:  # fmt: skip
+    """Read fields in threads and add them up in this one."""
+    sums, rows = _no_sums(shape), []
 
     def read(file: Path) -> tuple[np.ndarray, np.ndarray]:
         pixels = _read_field(file, shape)
         return pixels, _find_tissue(pixels, thresholds)
 
-    rows = []
     # results come in the order of the files, so the sums are the same bits for any number of workers
-    for file, result, error in map_tasks(
-        read, files, workers=workers, progress=progress, cancel=cancel, words="stacking fields"
-    ):
-        if error is not None:
-            rows.append((str(file), np.nan, False, "", _words(file, error)))
-            continue
-        pixels, tissue = result
-        share = float(tissue.mean())
-        used = share >= min_tissue and share > 0
-        if used:
-            _add_field(sums, pixels, _without_rim(tissue), exposure)
-        reason = "" if used else f"{100 * share:.1f} % tissue, less than {100 * min_tissue:g} %"
-        rows.append((str(file), share, used, reason, ""))
-    table = pd.DataFrame(rows, columns=["file", "tissue", "used", "reason", "error"])
-    return FieldStack(sums, table, tuple(float(value) for value in thresholds))
+    for file, result, error in map_tasks(read, files, workers=workers, words="stacking fields", **told):
+        rows.append(_add_or_say(sums, file, result, error, min_tissue))
+    return sums, rows
+
+
+def _stack_there(
+    files: Sequence[Path], shape: tuple[int, int, int], thresholds: np.ndarray, min_tissue: float,
+    executor: Executor, scratch: Path | None, told: dict[str, Any],
+) -> tuple[ImageSums, list[Row]]:  # fmt: skip
+    """Have fields read and added up elsewhere, in parts whose sums come back as files."""
+    size = max(1, min(_PART_FIELDS, -(-len(files) // (2 * getattr(executor, "width", 1)))))
+    parts = [list(files[at : at + size]) for at in range(0, len(files), size)]
+    sums, rows = _no_sums(shape), []
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".parts-", dir=scratch))
+    try:
+        work = partial(_stack_part, shape=shape, thresholds=thresholds, min_tissue=min_tissue, folder=folder)
+        for part, found, error in map_tasks(work, parts, executor=executor, words="stacking fields", **told):
+            if error is not None:
+                rows += [(str(file), np.nan, False, "", _words(file, error)) for file in part]
+                continue
+            path, more = found
+            rows += more
+            with open(path, "rb") as handle:
+                for total in (sums.image_sum, sums.squares_sum, sums.images_stacked, sums.values_left_out):
+                    total += np.load(handle, allow_pickle=False)
+            path.unlink()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return sums, rows
+
+
+def _stack_part(
+    files: Sequence[Path], shape: tuple[int, int, int], thresholds: np.ndarray, min_tissue: float, folder: Path
+) -> tuple[Path, list[Row]]:
+    """Add up some fields and write the sums; return where, and a row for each field."""
+    sums, rows = _no_sums(shape), []
+    for file in files:
+        result, error = None, None
+        try:
+            pixels = _read_field(file, shape)
+            result = pixels, _find_tissue(pixels, thresholds)
+        except Exception as wrong:
+            error = wrong
+        rows.append(_add_or_say(sums, file, result, error, min_tissue))
+    handle, name = tempfile.mkstemp(suffix=".npy", dir=folder)
+    with open(handle, "wb") as out:
+        for array in (sums.image_sum, sums.squares_sum, sums.images_stacked, sums.values_left_out):
+            np.save(out, array, allow_pickle=False)
+    return Path(name), rows
+
+
+def _add_or_say(
+    sums: ImageSums, file: Path, result: tuple[np.ndarray, np.ndarray] | None, error: Exception | None, least: float
+) -> Row:
+    """Add a field when it has enough tissue; return its row of the table."""
+    if error is not None:
+        return str(file), np.nan, False, "", _words(file, error)
+    pixels, tissue = result
+    share = float(tissue.mean())
+    used = share >= least and share > 0
+    if used:
+        _add_field(sums, pixels, _without_rim(tissue))
+    return str(file), share, used, "" if used else f"{100 * share:.1f} % tissue, less than {100 * least:g} %", ""
 
 
 def _words(file: Path, error: Exception) -> str:
@@ -199,12 +282,11 @@ def _without_rim(tissue: np.ndarray) -> np.ndarray:
     return ndimage.binary_erosion(tissue, np.ones((3, 3)), iterations=_RIM_PX, border_value=1)
 
 
-def _add_field(sums: ImageSums, pixels: np.ndarray, tissue: np.ndarray, exposure: np.ndarray | None) -> None:
+def _add_field(sums: ImageSums, pixels: np.ndarray, tissue: np.ndarray) -> None:
+    """Add counts: of whole numbers the sums are exact, so they do not hang on the order."""
     for start in range(0, len(pixels), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         values = pixels[rows].astype(float)
-        if exposure is not None:
-            values /= exposure
         stacked = tissue[rows, :, None] & np.isfinite(values)
         sums.values_left_out[:] += (tissue[rows, :, None] & ~stacked).sum(axis=(0, 1))
         values[~stacked] = 0
@@ -218,6 +300,7 @@ def find_thresholds(
     shape: tuple[int, int, int],
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> np.ndarray:
@@ -229,7 +312,7 @@ def find_thresholds(
         Fields; up to 60 of them, evenly spread, are read.
     shape
         Their (rows, columns, layers).
-    workers, progress, cancel
+    workers, executor, progress, cancel
         As in `make_mean_image`.
 
     Returns
@@ -247,23 +330,25 @@ def find_thresholds(
     places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _SAMPLED_FIELDS)).round().astype(int))
     step = max(1, round((shape[0] * shape[1] / _SAMPLED_PIXELS) ** 0.5))
 
-    def sample(file: Path) -> np.ndarray:
-        pixels = _read_field(file, shape)
-        parts = [_smooth_layer(pixels, layer)[step // 2 :: step, step // 2 :: step] for layer in range(shape[2])]
-        return np.stack([part.ravel() for part in parts])
-
+    sample = partial(_sample_field, shape=shape, step=step)
     words = "finding the background"
     chosen = [files[place] for place in places]
     samples = [
         values
         for _, values, error in map_tasks(
-            sample, chosen, workers=workers, progress=progress, cancel=cancel, words=words
+            sample, chosen, workers=workers, executor=executor, progress=progress, cancel=cancel, words=words
         )
         if error is None
     ]
     if not samples:
         raise ValueError(f"At least one of {len(chosen)} sampled fields must be readable; none is.")
     return np.array([_otsu(values) for values in np.concatenate(samples, axis=1)])
+
+
+def _sample_field(file: Path, shape: tuple[int, int, int], step: int) -> np.ndarray:
+    pixels = _read_field(file, shape)
+    parts = [_smooth_layer(pixels, layer)[step // 2 :: step, step // 2 :: step] for layer in range(shape[2])]
+    return np.stack([part.ravel() for part in parts])
 
 
 def _otsu(values: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +88,7 @@ def make_mean_image(
     microscope_name: str = "unknown",
     replace: bool = False,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> MeanImage:
@@ -123,6 +125,9 @@ def make_mean_image(
         Whether a slide that has a mean image may be replaced.
     workers
         Fields read at once; all cores when None.
+    executor
+        Used in place of our own threads, and left open; see `analysis.tasks.map_tasks`. Sums of parts of the fields
+        pass through files in ``root_dir``, where each worker holds three arrays of the size of a field.
     progress
         Told after every field.
     cancel
@@ -153,7 +158,7 @@ def make_mean_image(
     _refuse_existing(folder, slide_id, replace)
     stack = stack_fields(
         files, exposure_time_ms=exposure_time_ms, background_threshold=background_threshold, min_tissue=min_tissue,
-        workers=workers, progress=progress, cancel=cancel,
+        workers=workers, executor=executor, scratch=root, progress=progress, cancel=cancel,
     )  # fmt: skip
     if not stack.table["used"].any():
         raise ValueError(_nothing_used(stack.table, min_tissue, stack.background_threshold))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -131,6 +132,7 @@ def search_settings(
     seed: int = 0,
     n_init: int = 10,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Search:
@@ -158,6 +160,8 @@ def search_settings(
         Starts tried in each cell.
     workers
         Cells clustered at once; all cores when None.
+    executor
+        Measures the tiles, in place of our own threads, and is left open; see `analysis.tasks.map_tasks`.
     progress
         Called with steps done, steps, and words.
     cancel
@@ -199,7 +203,7 @@ def search_settings(
     steps = _Steps(len(sets) + len(sets) * per_set, progress, cancel)
     inputs, warnings = [], []
     for number, grid in enumerate(sets):
-        measured, error = (patches, None) if grid is None else _measure(patches, grid, workers, cancel)
+        measured, error = (patches, None) if grid is None else _measure(patches, grid, workers, executor, cancel)
         steps.tell("measuring slices")
         for amount in components:
             features, reason = _features(measured, amount or None, shared, error)
@@ -244,7 +248,11 @@ def _words(grid: int | Sequence[int] | Grid) -> Any:
 
 
 def _measure(
-    patches: Patches, grid: int | Sequence[int] | Grid, workers: int | None, cancel: threading.Event | None
+    patches: Patches,
+    grid: int | Sequence[int] | Grid,
+    workers: int | None,
+    executor: Executor | None,
+    cancel: threading.Event | None,
 ) -> tuple[Patches | None, str | None]:
     told = patches.settings
     how = {name: told[name] for name in ("mode", "leave_out", "dark_below", "store") if name in told}
@@ -252,7 +260,7 @@ def _measure(
     try:
         found = measure_patches(
             patches.tile_set, grid=grid, statistics=patches.statistics, shading=shading, workers=workers,
-            cancel=cancel, **how,
+            executor=executor, cancel=cancel, **how,
         )  # fmt: skip
     except ValueError as error:
         return None, str(error)

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -117,6 +118,7 @@ def export_tiles(
     seed: int = 0,
     replace: bool = False,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Export:
@@ -175,6 +177,8 @@ def export_tiles(
         Remove the tiles of an earlier export with other settings first.
     workers
         Images at a time; all cores when None.
+    executor
+        Used in place of our own threads, and left open; see `analysis.tasks.map_tasks`.
     progress
         Called with images done, images, and words.
     cancel
@@ -217,10 +221,11 @@ def export_tiles(
     todo = [Job(info, name, splits[name], how, dataset) for info, name in zip(found.infos, found.names, strict=True)]
     todo, done = keeper.sort_out(todo)
     problems = [tuple(row) for row in found.problems.itertuples(index=False)]
-    work = functools.partial(cut_image, folder=folder, cancel=cancel)
+    # an event does not travel to other processes
+    work = functools.partial(cut_image, folder=folder, cancel=cancel if executor is None else None)
     try:
         for job, cut, error in map_tasks(
-            work, todo, workers=workers, progress=progress, cancel=cancel, words="cutting"
+            work, todo, workers=workers, executor=executor, progress=progress, cancel=cancel, words="cutting"
         ):
             if error is None:
                 keeper.add(cut)

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,10 +22,11 @@ import pandas as pd
 from cyclopts import Parameter
 from tqdm import tqdm
 
-from analysis.tasks import Cancelled
+from analysis.scheduler import open_scheduler
+from analysis.tasks import Cancelled, SchedulerLost
 from dashboards.support.options import HOW, first_line, help_of, option_names, options_of, shown_default
 
-DONE, SOME_FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
+DONE, SOME_FAILED, WRONG_USE, NOBODY_WORKS, STOPPED = 0, 1, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,17 @@ class Run:
 
     progress: Bar
     cancel: threading.Event
+    executor: Executor | None = None
 
     @property
     def keywords(self) -> dict[str, Any]:
         """``progress`` and ``cancel`` for a public function."""
         return {"progress": self.progress, "cancel": self.cancel}
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """The same, and ``executor``, for one that many machines may work at."""
+        return {**self.keywords, "executor": self.executor}
 
     def check(self) -> None:
         """Stop here when the person asked for it."""
@@ -102,7 +110,8 @@ class Run:
             raise Cancelled("Stopped; finished work is kept.")
 
 
-def _common_options() -> list[inspect.Parameter]:
+def _common_options(*, many: bool) -> list[inspect.Parameter]:
+    """Options that every command has, and the one of those with many inputs."""
     kind = inspect.Parameter.KEYWORD_ONLY
     words = {
         "json": "Print the summary as JSON on standard output.",
@@ -111,7 +120,13 @@ def _common_options() -> list[inspect.Parameter]:
     }
     hints = {"json": bool, "settings": Path | None, "progress": bool | None}
     defaults = {"json": False, "settings": None, "progress": None}
-    negative = {"json": (), "settings": (), "progress": "--no-progress"}
+    negative = {"json": (), "settings": (), "progress": "--no-progress", "scheduler": ()}
+    if many:
+        words["scheduler"] = (
+            "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the work in place of this machine. "
+            "They must see the same files under the same paths."
+        )
+        hints["scheduler"], defaults["scheduler"] = str | None, None
     return [
         inspect.Parameter(
             name,
@@ -130,6 +145,7 @@ def act(
     leave_out: Collection[str] = (),
     spellings: Mapping[str, Sequence[str]] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    many: bool | None = None,
 ) -> Callable[[Callable[..., Outcome]], Callable[..., int]]:
     """Make a command of a function ``(run, ..., **options) -> Outcome``.
 
@@ -142,16 +158,21 @@ def act(
         Public functions; where two share an argument the first one describes it.
     leave_out, spellings, defaults
         See `options_of`.
+    many
+        Whether other machines may do the work, by ``run.work``; when None, if one of the functions takes an executor.
     """
+    if many is None:
+        many = any("executor" in inspect.signature(function).parameters for function in functions)
 
     def decorate(command: Callable[..., Outcome]) -> Callable[..., int]:
-        signature = _signature(command, functions, leave_out, spellings, defaults)
+        signature = _signature(command, functions, leave_out, spellings, defaults, many)
 
         @functools.wraps(command)
         def run_command(*args: Any, **kwargs: Any) -> int:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            return perform(command, **bound.arguments)
+            where = bound.arguments.pop("scheduler", None) if many else None
+            return perform(command, work_at=where, **bound.arguments)
 
         run_command.__doc__ = first_line(command)
         run_command.__signature__ = signature
@@ -162,7 +183,7 @@ def act(
     return decorate
 
 
-def _signature(command, functions, leave_out, spellings, defaults) -> inspect.Signature:
+def _signature(command, functions, leave_out, spellings, defaults, many) -> inspect.Signature:
     """Own arguments of a command (but the run), then those of the functions, then those all commands have."""
     helps = help_of(command)
     own = [
@@ -174,7 +195,7 @@ def _signature(command, functions, leave_out, spellings, defaults) -> inspect.Si
         options = options_of(function, leave_out={*leave_out, *taken}, spellings=spellings, defaults=defaults)
         own += options
         taken |= {option.name for option in options}
-    own += [option for option in _common_options() if option.name not in taken]
+    own += [option for option in _common_options(many=many) if option.name not in taken]
     return inspect.Signature(sorted(own, key=lambda argument: argument.kind))
 
 
@@ -198,6 +219,7 @@ def perform(
     json: bool = False,
     settings: Path | None = None,
     progress: bool | None = None,
+    work_at: str | None = None,
     **arguments: Any,
 ) -> int:
     """Run an act and say how it went.
@@ -208,26 +230,49 @@ def perform(
         Called with a `Run` and the arguments.
     json, settings, progress
         The options every command has; the settings file was read while the line was parsed.
+    work_at
+        Address of a scheduler whose workers do the work; paths then are made to start at the root.
     **arguments
         Of the command.
 
     Returns
     -------
     int
-        0 done, 1 some inputs failed, 2 wrong settings, 130 stopped. A bug keeps its traceback.
+        0 done, 1 some inputs failed, 2 wrong settings, 3 the scheduler or its workers were lost, 130 stopped. A bug
+        keeps its traceback.
     """
     run = Run(Bar(progress), threading.Event())
     try:
-        with stopping(run.cancel):
+        with stopping(run.cancel), contextlib.ExitStack() as opened:
+            if work_at:
+                arguments = {name: _from_the_root(value) for name, value in arguments.items()}
+                paths = [path for value in arguments.values() for path in _paths_in(value) if path.exists()]
+                run.executor = opened.enter_context(open_scheduler(work_at, paths=paths))
             outcome = command(run, **arguments)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         run.progress.close()
+        if isinstance(error, ImportError) and not work_at:
+            raise
         return _say(sentence(error), WRONG_USE)
+    except SchedulerLost as error:
+        run.progress.close()
+        return _say(str(error), NOBODY_WORKS)
     except (Cancelled, KeyboardInterrupt) as error:
         run.progress.close()
         return _say(str(error) or "Stopped; finished work is kept.", STOPPED)
     run.progress.close()
     return report(outcome, as_json=json)
+
+
+def _from_the_root(value: Any) -> Any:
+    """Return a path, or paths in a list, as they are from the root: workers are in folders of their own."""
+    if isinstance(value, Path):
+        return Path(os.path.abspath(value))
+    return type(value)(map(_from_the_root, value)) if isinstance(value, list | tuple) else value
+
+
+def _paths_in(value: Any) -> list[Path]:
+    return [each for each in (value if isinstance(value, list | tuple) else [value]) if isinstance(each, Path)]
 
 
 @contextlib.contextmanager

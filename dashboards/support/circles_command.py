@@ -98,7 +98,7 @@ def _refuse_others(folder: Path) -> None:
         raise ValueError(f"folder must be new or of an earlier drawing; {there} holds other files. Choose another one.")
 
 
-@act(run_pipeline, leave_out=("executor",))
+@act(run_pipeline)
 def run(
     run: Run,
     acquisitions: Path,
@@ -125,7 +125,7 @@ def run(
     if dry_run:
         plan = plan_run(acquisitions, output, shard=shard, **options_for(plan_run, options), **run.keywords)
         return _planned(plan)
-    done = run_pipeline(acquisitions, output, shard=shard, **options, **run.keywords)
+    done = run_pipeline(acquisitions, output, shard=shard, **options, **run.work)
     files = [path for path in done.written if path.parent == done.output]
     return Outcome(done.summary(), files, done.problems, warnings=list(done.warnings), sentence=done.sentence)
 

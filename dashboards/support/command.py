@@ -57,7 +57,8 @@ def main(tokens: Sequence[str] | None = None, *, command: App = app) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 some inputs failed, 2 wrong use, 130 stopped by Ctrl-C or by who started it.
+        The exit code: 0 done, 1 some inputs failed, 2 wrong use, 3 the scheduler was lost, 130 stopped by Ctrl-C or by
+        who started it.
     """
     try:
         return command(sys.argv[1:] if tokens is None else list(tokens)) or DONE

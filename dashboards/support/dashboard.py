@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import panel as pn
+import panel_material_ui as pmui
 import param
 
-from dashboards.support.jobs import Job, quiet
-from dashboards.support.page import guarded, page
+from dashboards.support.jobs import Job, on_scheduler, quiet
+from dashboards.support.page import guarded, page, section
 
 _SERVED = "bokeh_app_"
 """What the server's name for a file that it runs begins with; as `panel.state.served` looks for."""
@@ -31,6 +33,10 @@ class Dashboard(pn.viewable.Viewer):
     in_url: ClassVar[tuple[str, ...]] = ()
     """Settings that stand in the page's address."""
 
+    scheduler = param.String(
+        default="", label="Dask scheduler",
+        doc="Its address, such as tcp://host:8786. Its workers must see the same folders. Empty: this machine.",
+    )  # fmt: skip
     report = param.Parameter(default=None, doc="The report written last.")
     wrong_in_address = param.String(default="", doc="What could not be taken from the page's address.")
     log = param.List(default=[], doc="What was done, newest last.")
@@ -51,6 +57,32 @@ class Dashboard(pn.viewable.Viewer):
         """Stop everything, because the page was closed."""
         for job in self._jobs:
             job.close()
+
+    async def run_wide(self, words: str, function: Any, *paths: Any) -> Any:
+        """Run a job on the workers of the scheduler, when one is named, and here when not.
+
+        Parameters
+        ----------
+        words
+            Said until there is more to say.
+        function
+            Takes ``executor``, ``progress`` and ``cancel``.
+        *paths
+            Folders that it reads and writes.
+
+        Returns
+        -------
+        object or None
+            As `Job.run`.
+        """
+        return await self.job.run(words, on_scheduler(self.scheduler, function, paths))
+
+    def controls(self) -> list[pn.viewable.Viewable]:
+        """Return the instrument's controls, and where the work is done."""
+        where = pmui.TextInput.from_param(
+            self.param.scheduler, placeholder="this machine", size="small", sizing_mode="stretch_width"
+        )
+        return [*self.sidebar(), section("Where the work is done", where)]
 
     def note(self, words: str) -> None:
         """Add a line to the log."""
@@ -83,7 +115,7 @@ class Dashboard(pn.viewable.Viewer):
     def __panel__(self) -> pn.viewable.Viewable:
         """Return controls and pictures side by side, without the chrome of a page."""
         if self._panel is None:
-            controls = pn.Column(*self.sidebar(), width=330)
+            controls = pn.Column(*self.controls(), width=330)
             self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
         return self._panel
 
@@ -118,7 +150,8 @@ def build_page(dashboard: Dashboard, title: str, name: str) -> pn.viewable.Viewa
         Name of the page, as in ``INSTRUMENTS``.
     """
     pn.state.on_session_destroyed(lambda _: dashboard.close())
-    return page(title, dashboard.sidebar(), [dashboard.main()], here=name)
+    dashboard.scheduler = dashboard.scheduler or os.environ.get("GRATICULE_SCHEDULER", "")
+    return page(title, dashboard.controls(), [dashboard.main()], here=name)
 
 
 def serve_page(running: str, module: str) -> None:

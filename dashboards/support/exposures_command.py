@@ -59,7 +59,7 @@ app = App(name="exposures", help="Which cryo-EM micrographs were shot twice in o
 _calibration_options = {"leave_out": ("clusters", "n_init", "max_iter", "seed"), "spellings": SPELLINGS}
 
 
-@act(calibrate_beam_shift, **_calibration_options)
+@act(calibrate_beam_shift, many=True, **_calibration_options)
 def calibrate(
     run: Run,
     epudata: Path,
@@ -86,7 +86,7 @@ def calibrate(
         How the names of tables and pictures start; nothing is written when not given.
     """
     spacing = options["hole_spacing_um"]
-    session = read_epu_session(epudata, **run.keywords)
+    session = read_epu_session(epudata, **run.work)
     chosen = choose_calibration(session, k=k, matrix=matrix, hole_spacing_um=spacing, run=run)
     summary = chosen.summary()
     files: list[Path] = []
@@ -262,7 +262,7 @@ def _duplicates(
 
     if watch:
         return watch_for_duplicates(run, epudata, look, interval_s=interval_s, idle_min=idle_min)
-    return look(read_epu_session(epudata, **run.keywords), None)[2]
+    return look(read_epu_session(epudata, **run.work), None)[2]
 
 
 @functools.wraps(_duplicates)
@@ -368,7 +368,7 @@ def _alarm(idle_min: float | None, run: Run) -> threading.Timer:
     return alarm
 
 
-@act(calibrate_beam_shift, spellings=SPELLINGS)
+@act(calibrate_beam_shift, many=True, spellings=SPELLINGS)
 def groups(
     run: Run,
     epudata: Path,
@@ -402,7 +402,7 @@ def groups(
     voltage_kv, pixel_size_angstrom
         In place of what EPU wrote.
     """
-    session = read_epu_session(epudata, **run.keywords)
+    session = read_epu_session(epudata, **run.work)
     chosen = choose_calibration(session, k=k, matrix=matrix, hole_spacing_um=options["hole_spacing_um"], run=run)
     sorted_ = assign_optics_groups(session, chosen)
     microscope = {
@@ -420,7 +420,7 @@ def groups(
     return Outcome(summary, files, session.problems, sorted_.centres, said)
 
 
-@act(find_duplicates, calibrate_beam_shift, **_search_options)
+@act(find_duplicates, calibrate_beam_shift, many=True, **_search_options)
 def report(
     run: Run,
     epudata: Path,
@@ -446,7 +446,7 @@ def report(
     # Bokeh takes a second to import, and only this act needs it
     from dashboards.support.exposures_report import write_exposures_report
 
-    session = read_epu_session(epudata, **run.keywords)
+    session = read_epu_session(epudata, **run.work)
     chosen = choose_calibration(session, k=k, matrix=matrix, hole_spacing_um=options["hole_spacing_um"], run=run)
     other = assume_beam_shift(session, chosen.k_um_per_unit) if chosen.method != "scalar" else None
     images = find_images(session)
@@ -493,7 +493,7 @@ def find_dupl(
     n_init, max_iter
         Starts of k-means, and rounds of each.
     """
-    session = read_epu_session(epudata, **run.keywords)
+    session = read_epu_session(epudata, **run.work)
     if k is None:
         return _first_step(session, o, clusters=clusters, n_init=n_init, max_iter=max_iter)
     chosen = assume_beam_shift(session, k)

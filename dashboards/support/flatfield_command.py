@@ -116,7 +116,7 @@ def compare(
             refuse_existing_model(store_as, out_dir=out_dir, replace=skip_creation or how_to_model["replace"])
         # what is known already tells about wrong options before hours of work
         _arrange(compare_mean_images(roots, compute=False, **how_to_compare).slides, sort_by, lines_after)
-        comparison = compare_mean_images(roots, **how_to_compare, **run.keywords)
+        comparison = compare_mean_images(roots, **how_to_compare, **run.work)
         still_there = [name for name in lines_after if name in {slide.slide_id for slide in comparison.slides.slides}]
         order, lines = _arrange(comparison.slides, sort_by, still_there)
         files = [folder / "meanimagecomparison_table.csv"]
@@ -267,7 +267,7 @@ def groups(run: Run, roots: Roots, **options: Any) -> Outcome:
         Folders with sampledef.csv.
     """
     folder = Path(options["working_dir"])
-    comparison = compare_mean_images(roots, **options_for(compare_mean_images, options), **run.keywords)
+    comparison = compare_mean_images(roots, **options_for(compare_mean_images, options), **run.work)
     _arrange(comparison.slides, "order", ())
     suggested = suggest_groups(comparison, **options_for(suggest_groups, options))
     table = write_table(suggested.table, folder / "meanimage_comparison_groups.csv")
@@ -342,7 +342,7 @@ def meanimage(run: Run, fields: Roots, **options: Any) -> Outcome:
     fields
         A folder of TIFF, OME-TIFF or PNG files, or the files, all of one shape.
     """
-    made = make_mean_image(fields[0] if len(fields) == 1 else fields, **options, **run.keywords)
+    made = make_mean_image(fields[0] if len(fields) == 1 else fields, **options, **run.work)
     failed = made.table[made.table["error"] != ""]
     return Outcome(made.summary(), sorted(made.folder.iterdir()), failed)
 
@@ -358,7 +358,7 @@ def apply(run: Run, model: Path, images: Roots, **options: Any) -> Outcome:
     images
         Folders of images, or image files.
     """
-    corrected = apply_model(model, images[0] if len(images) == 1 else images, **options, **run.keywords)
+    corrected = apply_model(model, images[0] if len(images) == 1 else images, **options, **run.work)
     table = corrected.table
     failed = table[table["error"] != ""]
     return Outcome(corrected.summary(), [path for path in table["output"] if path], failed)
@@ -438,7 +438,7 @@ def report(
     diverging_colours(bounds)
     shown = read_model(model) if model is not None else None
     output = output or Path(options["working_dir"]) / REPORT
-    comparison = compare_mean_images(roots, **options_for(compare_mean_images, options), **run.keywords)
+    comparison = compare_mean_images(roots, **options_for(compare_mean_images, options), **run.work)
     _arrange(comparison.slides, sort_by, lines_after)
     suggested = suggest_groups(comparison, **options_for(suggest_groups, options))
     how_to_show = {"bounds": bounds, "sort_by": sort_by, "lines_after": lines_after}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
 import param
 
-from analysis.tasks import Cancelled
+from analysis.scheduler import open_scheduler
+from analysis.tasks import Cancelled, SchedulerLost
 from dashboards.support.page import error_banner, say, status_line
 
 Output = TypeVar("Output")
@@ -78,7 +80,7 @@ class Job(param.Parameterized):
             found = await asyncio.to_thread(function, *args, **keywords, progress=progress, cancel=cancel)
         except Cancelled as stop:
             return self._end(number, str(stop))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, SchedulerLost) as error:
             return self._end(number, "", _sentence(error))
         except Exception as error:
             logger.exception("%s failed.", words)
@@ -121,6 +123,38 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     return str(error)
+
+
+def on_scheduler(
+    address: str, function: Callable[..., Any], paths: Iterable[str | os.PathLike[str]]
+) -> Callable[..., Any]:
+    """Return a function that has its work done by the workers of a Dask scheduler.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler; the function itself is returned when empty.
+    function
+        Takes an ``executor``.
+    paths
+        Folders that it reads and writes.
+    """
+    if not address.strip():
+        return function
+
+    @functools.wraps(function)
+    def work(*args: Any, **keywords: Any) -> Any:
+        relative = [path for path in paths if str(path).strip() and not os.path.isabs(path)]
+        if relative:
+            raise ValueError(
+                "Folders must be typed from the root when a scheduler does the work, for its workers are elsewhere; "
+                f"got {relative[0]}. Here it is {os.path.abspath(relative[0])}."
+            )
+        there = [path for path in paths if os.path.exists(path)]
+        with open_scheduler(address.strip(), paths=there) as executor:
+            return function(*args, **keywords, executor=executor)
+
+    return work
 
 
 def start(work: Callable[[], Awaitable[Any]]) -> None:

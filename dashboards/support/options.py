@@ -18,7 +18,7 @@ from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError
 
-RUN = ("progress", "cancel")
+RUN = ("executor", "progress", "cancel")
 """Arguments that a command fills in itself."""
 
 HOW = Group("Run", sort_key=100)

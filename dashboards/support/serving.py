@@ -29,6 +29,9 @@ OPENED = {
 }
 """Environment variables that tell the pages which data to open first."""
 
+SCHEDULER = "GRATICULE_SCHEDULER"
+"""Environment variable with the address of the scheduler that pages use."""
+
 app = App(name="serve")
 Paths = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
@@ -164,6 +167,7 @@ def serve_command(
     circles: Path | None = None,
     epudata: Path | None = None,
     texture: Path | None = None,
+    scheduler: str | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
     allow_origin: Names = None,
@@ -191,6 +195,8 @@ def serve_command(
         Folder of an EPU session to open first.
     texture
         Folder of a set of tiles to open first.
+    scheduler
+        Address of a Dask scheduler that the pages have their work done by, unless a visitor names another.
     port
         Port to listen on; 0 takes any free one.
     address
@@ -219,6 +225,8 @@ def serve_command(
     for name, paths in given.items():
         if named := [str(Path(path).resolve()) for path in paths if path is not None]:
             opened[OPENED[name]] = os.pathsep.join(named)
+    if scheduler:
+        opened[SCHEDULER] = scheduler
     serve(
         opened=opened,
         port=port,

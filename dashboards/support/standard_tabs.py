@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,9 +52,11 @@ def code_tab(sentence: str, on: Sequence[str], shell: Callable[[Any], str] | Non
 
         def refresh(*_: Any) -> None:
             python.text = dashboard.code()
-            line.text = shell(dashboard) if shell is not None else dashboard.command()
+            text = shell(dashboard) if shell is not None else dashboard.command()
+            where = dashboard.scheduler.strip()
+            line.text = f"{text} --scheduler {shlex.quote(where)}" if where else text
 
-        dashboard.param.watch(refresh, list(on))
+        dashboard.param.watch(refresh, [*on, "scheduler"])
         refresh()
         return pmui.Column(
             words(sentence, variant="body1", margin=(4, 4)),

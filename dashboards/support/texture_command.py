@@ -41,7 +41,7 @@ Names = Annotated[tuple[str, ...], Parameter(converter=comma_separated(str), n_t
 app = App(name="texture", help="Which patches of a tile set look alike?")
 
 
-_NOT_TYPED = ("outputs", "executor")
+_NOT_TYPED = ("outputs",)
 _MEASURE = (measure_folder, find_tile_set, measure_patches)
 _CLUSTER = (*_MEASURE, cluster_folder, cluster_patches)
 
@@ -130,13 +130,14 @@ def search(
     outputs = [output, *([heat_maps] if heat_maps is not None else [])]
     how = cluster_options(search_settings, options)
     with tempfile.TemporaryDirectory(prefix="graticule-") as kept:
-        # one grid is measured before the search begins; with a store it is not read a second time
-        options["store"] = options["store"] or (Path(kept) if sizes else None)
+        # one grid is measured before the search begins; with a store it is not read a second time, but workers
+        # elsewhere do not see this folder
+        options["store"] = options["store"] or (Path(kept) if sizes and run.executor is None else None)
         coarsest = "x".join(map(str, min(sizes, key=math.prod))) if sizes else None
         patches = measure_folder(folder, run, outputs=outputs, grid=coarsest, **options)
         made = search_settings(
             patches, grids=sizes or None, clusters=_listed(clusters), components=_listed(components), **how,
-            **run.keywords,
+            **run.work,
         )  # fmt: skip
     files = [write_table(made.table, output)]
     if heat_maps is not None:
@@ -248,7 +249,7 @@ def report(
         how = cluster_options(search_settings, {**options, "clusters": None, "components": None})
         counts = _listed(search_clusters) or [options["clusters"]]
         how |= {"grids": sizes or None, "clusters": counts, "components": [options["components"] or None]}
-        made = search_settings(found.patches, **how, **run.keywords)
+        made = search_settings(found.patches, **how, **run.work)
     run.check()
     run.progress(0, 1, "writing the report")
     written = write_texture_report(output, found, correction=corrected, search=made, opacity=opacity)

@@ -99,7 +99,7 @@ def measure_folder(
     layout = {"rows": rows, "columns": columns, **options_for(find_tile_set, options)}
     tiles = find_tile_set(folder, **layout, **run.keywords)
     refuse_tiles(tiles, outputs)
-    return measure_patches(tiles, **how, **options_for(measure_patches, options), **run.keywords)
+    return measure_patches(tiles, **how, **options_for(measure_patches, options), **run.work)
 
 
 def parse_size(name: str, text: str | None) -> tuple[int, int] | None:

@@ -89,7 +89,7 @@ def export(
     sizes = _sizes_um(unit, pixel_size=pixel_size, target_pixel_size=target_pixel_size)
     if empty and (Path(output) / "tiles.json").exists():
         remove_tiles(output)
-    done = export_tiles([source, *(also or [])], output, **sizes, **options, **run.keywords)
+    done = export_tiles([source, *(also or [])], output, **sizes, **options, **run.work)
     files = [done.folder / "tiles.csv", done.folder / "tiles.json"]
     return Outcome(done.summary(), files, done.problems)
 
@@ -97,7 +97,7 @@ def export(
 _NOT_REPORTED = ("masks", "labels", "replace", "workers", "pixel_size_um", "target_pixel_size_um")
 
 
-@act(export_tiles, leave_out=_NOT_REPORTED, spellings=SPELLINGS)
+@act(export_tiles, leave_out=_NOT_REPORTED, many=False, spellings=SPELLINGS)
 def report(
     run: Run,
     source: Path,

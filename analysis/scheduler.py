@@ -1,0 +1,176 @@
+"""Work on many machines: a Dask scheduler and its workers, used like any executor of `concurrent.futures`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import analysis
+from analysis.tasks import SchedulerLost
+
+_ASKED_EVERY_S = 2.0
+_ADDRESS = "tcp://host:8786"
+
+
+class SchedulerExecutor(Executor):
+    """Tasks on the workers of a Dask scheduler.
+
+    Parameters
+    ----------
+    client
+        A connected ``distributed.Client``, which stays open.
+    patience_s
+        How long to wait while there is no worker at all.
+    """
+
+    def __init__(self, client: Any, *, patience_s: float = 60.0):
+        self._client, self._patience_s = client, patience_s
+        # tasks write files, so the same input may have to be done twice
+        self._tasks = client.get_executor(pure=False)
+        self._asked_at = self._seen_at = time.monotonic()
+        self._threads = max(self._count_threads(), 1)
+
+    @property
+    def width(self) -> int:
+        """Tasks that the workers can run at once; workers that come later count too."""
+        self.check()
+        return self._threads
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        """Start a task on a worker; as `concurrent.futures.Executor.submit`."""
+        return self._tasks.submit(fn, *args, **kwargs)
+
+    def check(self) -> None:
+        """See that there still is somebody who works.
+
+        Raises
+        ------
+        SchedulerLost
+            When the scheduler is gone, or has had no worker for too long.
+        """
+        now = time.monotonic()
+        if now - self._asked_at < _ASKED_EVERY_S and self._client.status == "running":
+            return
+        self._asked_at = now
+        threads = self._count_threads()
+        if threads:
+            self._threads, self._seen_at = threads, now
+        elif now - self._seen_at > self._patience_s:
+            raise SchedulerLost(
+                f"The scheduler must have at least one worker; it has had none for {self._patience_s:.0f} s. Start "
+                "workers, then run this again; finished work is kept."
+            )
+
+    def _count_threads(self) -> int:
+        lost = "The connection to the scheduler was lost. Run this again when it is back; finished work is kept."
+        if self._client.status != "running":
+            raise SchedulerLost(lost)
+        try:
+            return sum(self._client.nthreads().values())
+        except (OSError, TimeoutError, ValueError):
+            raise SchedulerLost(lost) from None
+
+
+@contextlib.contextmanager
+def open_scheduler(
+    address: str | None,
+    *,
+    paths: Iterable[str | os.PathLike[str]] = (),
+    timeout_s: float = 10.0,
+    patience_s: float = 60.0,
+) -> Iterator[SchedulerExecutor | None]:
+    """Connect to a Dask scheduler for the length of a ``with`` statement.
+
+    Parameters
+    ----------
+    address
+        As ``tcp://host:8786``; None or ``""`` works here, without a scheduler, and gives None.
+    paths
+        Folders and files that every worker must see under the same name.
+    timeout_s
+        For the connection, and for the first worker.
+    patience_s
+        How long to wait later on while there is no worker at all.
+
+    Yields
+    ------
+    SchedulerExecutor or None
+        For the ``executor`` of the functions that take one.
+
+    Raises
+    ------
+    ImportError
+        When dask.distributed is not installed.
+    ValueError
+        When the address is none, a worker has another version of this program, or does not see a path.
+    SchedulerLost
+        When nobody answers, or there is no worker.
+    """
+    if not address:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError(
+            "A scheduler needs the package dask.distributed; it is not installed. Install it with: pip install "
+            '"dask[distributed]"'
+        ) from None
+    client = _connect(Client, address, timeout_s)
+    try:
+        _wait_for_worker(client, address, timeout_s)
+        _check_workers(client, [os.path.abspath(path) for path in paths])
+        yield SchedulerExecutor(client, patience_s=patience_s)
+    finally:
+        # what is under way is of no use to anybody
+        client.close(timeout=5)
+
+
+def _connect(kind: Any, address: str, timeout_s: float) -> Any:
+    try:
+        return kind(address, timeout=timeout_s, set_as_default=False, name="graticule")
+    except (OSError, TimeoutError) as error:
+        raise SchedulerLost(
+            f"A scheduler must answer at {address}; nobody did within {timeout_s:.0f} s ({type(error).__name__})."
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"The scheduler's address must be like {_ADDRESS}; got {address!r} ({error}).") from None
+
+
+def _wait_for_worker(client: Any, address: str, timeout_s: float) -> None:
+    try:
+        client.wait_for_workers(1, timeout=timeout_s)
+    except TimeoutError:
+        raise SchedulerLost(
+            f"The scheduler {address} must have at least one worker; none came within {timeout_s:.0f} s. Start one "
+            f"with: dask worker {address}"
+        ) from None
+
+
+def _check_workers(client: Any, paths: list[str]) -> None:
+    """Refuse workers that cannot do the work, before the first of a thousand inputs fails on them."""
+    try:
+        told = client.run(_describe_worker, paths, on_error="return")
+    except (OSError, TimeoutError):
+        return  # a worker that left while it was asked; others do the work
+    for worker, found in told.items():
+        if isinstance(found, ModuleNotFoundError):
+            raise ValueError(f"Every worker must have Graticule {analysis.__version__}; {worker} has none ({found}).")
+        if isinstance(found, BaseException):
+            continue  # as above
+        version, missing = found
+        if version != analysis.__version__:
+            raise ValueError(f"Every worker must have Graticule {analysis.__version__}; {worker} has {version}.")
+        if missing:
+            raise ValueError(
+                f"Every worker must see the same files; {worker} has no {missing[0]}. Mount the shared file system "
+                "there under the same path."
+            )
+
+
+def _describe_worker(paths: list[str]) -> tuple[str, list[str]]:
+    return analysis.__version__, [path for path in paths if not os.path.exists(path)]
