@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import pickle
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -14,6 +16,8 @@ from analysis.tasks import SchedulerLost
 
 _ASKED_EVERY_S = 2.0
 _ADDRESS = "tcp://host:8786"
+_LARGE_BYTES = 65_536
+"""What a function holds beyond this travels once, and not with every input."""
 
 
 class SchedulerExecutor(Executor):
@@ -33,6 +37,7 @@ class SchedulerExecutor(Executor):
         self._tasks = client.get_executor(pure=False)
         self._asked_at = self._seen_at = time.monotonic()
         self._threads = max(self._count_threads(), 1)
+        self._large: tuple[Any, Any] = (None, None)
 
     @property
     def width(self) -> int:
@@ -42,7 +47,30 @@ class SchedulerExecutor(Executor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
         """Start a task on a worker; as `concurrent.futures.Executor.submit`."""
-        return self._tasks.submit(fn, *args, **kwargs)
+        held = self._hold(fn)
+        if held is None:
+            return self._tasks.submit(fn, *args, **kwargs)
+        return self._tasks.submit(_call, held, *args, **kwargs)
+
+    def _hold(self, function: Any) -> Any:
+        """Return a large function as the result of a task, which workers hand to each other; None for a small one.
+
+        When the workers that hold it die, the scheduler has it made again.
+        """
+        if not isinstance(function, functools.partial):
+            return None
+        if self._large[0] is not function:
+            # a pool of processes pickles it as well
+            packed = pickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
+            self._large = function, self._send(packed) if len(packed) > _LARGE_BYTES else None
+        return self._large[1]
+
+    def _send(self, packed: bytes) -> Any:
+        import dask
+
+        # the advice against large tasks is for those sent again and again
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": 2 * len(packed)}):
+            return self._client.submit(pickle.loads, packed, pure=False)
 
     def check(self) -> None:
         """See that there still is somebody who works.
@@ -170,6 +198,10 @@ def _check_workers(client: Any, paths: list[str]) -> None:
                 f"Every worker must see the same files; {worker} has no {missing[0]}. Mount the shared file system "
                 "there under the same path."
             )
+
+
+def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
 
 
 def _describe_worker(paths: list[str]) -> tuple[str, list[str]]:

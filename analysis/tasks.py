@@ -93,6 +93,7 @@ def _drain(function, inputs, executor, room, progress, cancel, words):
     """Keep as many inputs under way as there is room for, and hand results over in order."""
     pending: dict[Future, int] = {}
     finished: dict[int, Future] = {}
+    once_more: set[int] = set()
     following = handed = 0
     try:
         while handed < len(inputs):
@@ -115,6 +116,11 @@ def _drain(function, inputs, executor, room, progress, cancel, words):
             if error is not None and not isinstance(error, Exception):
                 raise error
             if type(error).__name__ == "KilledWorker":
+                if handed not in once_more:
+                    # a worker dies with all it has, so the input may only have been beside the one that did it
+                    once_more.add(handed)
+                    pending[executor.submit(function, item)] = handed
+                    continue
                 error = ChildProcessError("every worker that tried it died; it may need more memory than they have.")
             handed += 1
             yield item, (future.result() if error is None else None), error

@@ -1,10 +1,13 @@
 """Work on a real Dask scheduler and its workers: the same tables, and nothing lost when a part of it dies."""
 
+import functools
 import os
+import pickle
 import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from analysis.scheduler import open_scheduler
@@ -83,6 +86,28 @@ def test_a_worker_that_does_not_see_the_data_is_said(cluster, tmp_path):
     blind = pytest.raises(ValueError, match=r"Every worker must see the same files; tcp://.* has no .*/nowhere")
     with blind, open_scheduler(cluster.address, paths=[tmp_path / "nowhere"]):
         pass
+
+
+def add_first(large, number):
+    time.sleep(0.05)
+    return large[0] + number, os.getpid()
+
+
+def test_what_is_large_travels_once_and_is_made_again_where_workers_die(fragile):
+    first = fragile.add_worker(nanny=False)
+    work = functools.partial(add_first, np.full(2_000_000, 5.0))
+    with open_scheduler(fragile.address) as executor:
+        sizes = []
+        submit = executor._tasks.submit
+        executor._tasks.submit = lambda *args: sizes.append(len(pickle.dumps(args[2:]))) or submit(*args)
+        done = []
+        for number, result, error in map_tasks(work, range(30), executor=executor):
+            assert error is None and result[0] == 5 + number
+            done.append(result[1])
+            if number == 3:
+                first.kill()
+                fragile.add_worker(nanny=False)
+    assert len(set(done)) == 2 and len(sizes) == 30 and max(sizes) < 1000
 
 
 # ------------------------------------------------------------------------------------------------ trouble

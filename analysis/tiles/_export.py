@@ -214,7 +214,7 @@ def export_tiles(
         raise ValueError(f"sources must hold images; none is in {', '.join(found.settings['sources'])}.")
     before = _earlier(folder, how, replace)
     splits = split_images(found.names, split, seed=seed) if split is not None else dict.fromkeys(found.names, "")
-    dataset = _dataset_range(found, how, cancel) if normalisation == "dataset" else None
+    dataset = _dataset_range(found, how, executor, cancel) if normalisation == "dataset" else None
     keeper = _Keeper(
         folder, how, before, {str(info.path): name for info, name in zip(found.infos, found.names, strict=True)}
     )
@@ -289,8 +289,20 @@ def _earlier(folder: Path, how: dict[str, Any], replace: bool) -> tuple[Cut, ...
     return ()
 
 
-def _dataset_range(found: Sources, how: Mapping[str, Any], cancel: threading.Event | None) -> Range:
-    """Range over all images together, of their pixels before they are calibrated."""
+def _dataset_range(
+    found: Sources, how: Mapping[str, Any], executor: Executor | None, cancel: threading.Event | None
+) -> Range:
+    """Range over all images together, of their pixels before they are calibrated; one worker reads them all."""
+    if executor is None:
+        return _range_of(found, how, cancel)
+    measure = functools.partial(_range_of, how=how, cancel=None)
+    _, measured, error = next(map_tasks(measure, [found], executor=executor, cancel=cancel))
+    if error is not None:
+        raise error
+    return measured
+
+
+def _range_of(found: Sources, how: Mapping[str, Any], cancel: threading.Event | None) -> Range:
     return find_range(_EachPlane(found, how, cancel), percentiles=how["percentiles"])
 
 
