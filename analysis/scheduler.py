@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import pickle
@@ -16,6 +17,9 @@ from analysis.tasks import SchedulerLost
 
 _ASKED_EVERY_S = 2.0
 _ADDRESS = "tcp://host:8786"
+_DASK_TRIMS_AT = "65536"
+_MALLOC_BYTES = {-3: 32 << 20, -1: 64 << 20}
+"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3), as far as they rise by themselves where nobody sets them."""
 _LARGE_BYTES = 65_536
 """What a function holds beyond this travels once, and not with every input."""
 
@@ -47,10 +51,7 @@ class SchedulerExecutor(Executor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
         """Start a task on a worker; as `concurrent.futures.Executor.submit`."""
-        held = self._hold(fn)
-        if held is None:
-            return self._tasks.submit(fn, *args, **kwargs)
-        return self._tasks.submit(_call, held, *args, **kwargs)
+        return self._tasks.submit(_call, self._hold(fn) or fn, *args, **kwargs)
 
     def _hold(self, function: Any) -> Any:
         """Return a large function as the result of a task, which workers hand to each other; None for a small one.
@@ -201,7 +202,25 @@ def _check_workers(client: Any, paths: list[str]) -> None:
 
 
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    _keep_memory()
     return function(*args, **kwargs)
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Let this worker use memory again that arrays gave back, as any other process does.
+
+    Dask tells its workers to hand it to the system at once, and getting it anew takes as long as the work itself.
+    Another value than Dask's own is somebody's choice, and stays.
+    """
+    if os.environ.get("MALLOC_TRIM_THRESHOLD_") != _DASK_TRIMS_AT:
+        return
+    try:
+        choose = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # not the GNU C library
+    for option, size in _MALLOC_BYTES.items():
+        choose(option, size)
 
 
 def _describe_worker(paths: list[str]) -> tuple[str, list[str]]:

@@ -2,7 +2,8 @@
 
 import functools
 import os
-import pickle
+import platform
+import resource
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 from analysis.scheduler import open_scheduler
 from analysis.tasks import Cancelled, SchedulerLost, map_tasks
 
-pytest.importorskip("distributed", reason="dask.distributed is not installed")
+Future = pytest.importorskip("distributed", reason="dask.distributed is not installed").Future
 
 
 def triple(number):
@@ -97,17 +98,33 @@ def test_what_is_large_travels_once_and_is_made_again_where_workers_die(fragile)
     first = fragile.add_worker(nanny=False)
     work = functools.partial(add_first, np.full(2_000_000, 5.0))
     with open_scheduler(fragile.address) as executor:
-        sizes = []
+        sent, done = [], []
         submit = executor._tasks.submit
-        executor._tasks.submit = lambda *args: sizes.append(len(pickle.dumps(args[2:]))) or submit(*args)
-        done = []
+        executor._tasks.submit = lambda *args: sent.append(args) or submit(*args)
         for number, result, error in map_tasks(work, range(30), executor=executor):
             assert error is None and result[0] == 5 + number
             done.append(result[1])
             if number == 3:
                 first.kill()
                 fragile.add_worker(nanny=False)
-    assert len(set(done)) == 2 and len(sizes) == 30 and max(sizes) < 1000
+    assert len(set(done)) == 2 and len(sent) == 30
+    assert all(isinstance(held, Future) for _, held, _ in sent) and len({held.key for _, held, _ in sent}) == 1
+
+
+def faults(_):
+    """Page faults while an array is filled again and again."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(1_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, os.environ.get("MALLOC_TRIM_THRESHOLD_")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not the GNU C library")
+def test_workers_use_their_memory_again(cluster):
+    with open_scheduler(cluster.address) as executor:
+        asked_again, threshold = next(map_tasks(faults, [0], executor=executor))[1]
+    # 8 MB are about 2 000 pages, and 20 times as many where each array is new memory
+    assert threshold == "65536" and asked_again < 10_000
 
 
 # ------------------------------------------------------------------------------------------------ trouble
