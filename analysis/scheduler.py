@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import functools
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -61,8 +60,7 @@ class SchedulerExecutor(Executor):
         if not isinstance(function, functools.partial):
             return None
         if self._large[0] is not function:
-            # a pool of processes pickles it as well
-            packed = pickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
+            packed = _pickle().dumps(function)
             self._large = function, self._send(packed) if len(packed) > _LARGE_BYTES else None
         return self._large[1]
 
@@ -71,7 +69,7 @@ class SchedulerExecutor(Executor):
 
         # the advice against large tasks is for those sent again and again
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": 2 * len(packed)}):
-            return self._client.submit(pickle.loads, packed, pure=False)
+            return self._client.submit(_pickle().loads, packed, pure=False)
 
     def check(self) -> None:
         """See that there still is somebody who works.
@@ -162,9 +160,10 @@ def open_scheduler(
 def _connect(kind: Any, address: str, timeout_s: float) -> Any:
     try:
         return kind(address, timeout=timeout_s, set_as_default=False, name="graticule")
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError):
         raise SchedulerLost(
-            f"A scheduler must answer at {address}; nobody did within {timeout_s:.0f} s ({type(error).__name__})."
+            f"A scheduler must answer at {address}; nobody did within {timeout_s:.0f} s. Check its address, or work on "
+            "this machine, without one."
         ) from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"The scheduler's address must be like {_ADDRESS}; got {address!r} ({error}).") from None
@@ -199,6 +198,13 @@ def _check_workers(client: Any, paths: list[str]) -> None:
                 f"Every worker must see the same files; {worker} has no {missing[0]}. Mount the shared file system "
                 "there under the same path."
             )
+
+
+def _pickle() -> Any:
+    # Dask's own, which takes functions of a script and of a notebook too
+    from distributed.protocol import pickle
+
+    return pickle
 
 
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -85,7 +85,7 @@ class TextureDashboard(TextureOutputs):
         weakref.finalize(self, shutil.rmtree, self._store, True)
         self.offer_choices()
         self.param.watch(self._when_free(self.look_up), LOOKED_UP_BY)
-        self.param.watch(self._when_free(self.measure), MEASURED_BY)
+        self.param.watch(self._when_free(self.measure), [*MEASURED_BY, "scheduler"])
         self.param.watch(self._when_free(self.cluster), CLUSTERED_BY)
         self.param.watch(self._when_free(self.embed), ["across", "up"])
         self.param.watch(self._when_free(self.look_closer), ["flat"])

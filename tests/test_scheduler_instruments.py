@@ -23,6 +23,7 @@ from analysis.synthetic.tiles import draw_images
 from analysis.texture import find_tile_set, measure_patches
 from analysis.tiles import export_tiles
 from dashboards.support.command import main
+from dashboards.texture import TextureDashboard
 from dashboards.tiles import TilesDashboard
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed")
@@ -207,6 +208,24 @@ def test_a_page_has_its_work_done_elsewhere(cluster, tmp_path):
     page.param.update(working_dir=str(tmp_path / "out"), scheduler="tcp://127.0.0.1:9")
     asyncio.run(page.export())
     assert "A scheduler must answer at tcp://127.0.0.1:9" in page.job.error and not page.job.busy
+
+
+def test_texture_is_measured_here_once_the_scheduler_is_taken_out(tmp_path):
+    truth = draw_tile_set(tmp_path / "set", tiles=(1, 2), shape=(64, 64), seed=1)
+
+    async def use():
+        page = TextureDashboard(grid_rows=4, grid_columns=4, scheduler="nonsense")
+        page.folder = str(truth.folder / "tiles")
+        while "must be like tcp://host:8786" not in page.job.error:
+            await asyncio.sleep(0.05)
+        assert page.patches is None
+        page.scheduler = ""
+        while page.found is None:
+            await asyncio.sleep(0.05)
+        assert page.job.error == "" and len(page.patches.table) == 32
+        page.close()
+
+    asyncio.run(asyncio.wait_for(use(), 60))
 
 
 class KilledWorker(Exception):
