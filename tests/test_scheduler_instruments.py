@@ -4,7 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -143,6 +146,28 @@ def test_epu_session(executor, tmp_path):
     there = read_epu_session(tmp_path / "session", executor=executor)
     same(here.table, there.table)
     assert len(here.table) > 0 and truth is not None
+
+
+BITS = """
+import hashlib, sys
+import numpy as np
+from analysis.flatfield import compare_mean_images
+from analysis.texture import find_tile_set, measure_patches
+compared = compare_mean_images([sys.argv[1]], workers=1).values
+how = {"grid": (4, 4), "statistics": ("common", "texture"), "shading": "none", "workers": 1}
+measured = measure_patches(find_tile_set(sys.argv[2]), **how).table.select_dtypes("number").to_numpy()
+print(hashlib.sha256(compared.tobytes() + np.ascontiguousarray(measured).tobytes()).hexdigest())
+"""
+
+
+def test_code_just_compiled_and_code_kept_give_the_same_bits(tmp_path):
+    root = draw_cohort(tmp_path / "data", shape=(96, 128, 8), sizes=(7,), seed=1).roots[0]
+    tiles = draw_tile_set(tmp_path / "set", tiles=(1, 2), shape=(64, 64), seed=1).folder / "tiles"
+    line = [sys.executable, "-c", BITS, str(root), str(tiles)]
+    fresh = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "numba"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    told = [subprocess.run(line, env=fresh, check=True, capture_output=True, text=True).stdout for _ in range(2)]
+    assert told[0] == told[1] and len(told[0].strip()) == 64
+    assert list((tmp_path / "numba").rglob("*.nbc"))
 
 
 # ---------------------------------------------------------------------------------------------- the command

@@ -92,13 +92,14 @@ def normalise_block(mean, error, mask, norms, means_out, variances_out):
     return odd == 0
 
 
-@numba.njit(fastmath={"arcp", "afn", "reassoc", "contract"}, error_model="numpy")
+# inlined by force: code that is called is optimised otherwise where it was just compiled than where it was kept
+@numba.njit(forceinline=True, fastmath={"arcp", "afn", "reassoc", "contract"}, error_model="numpy")
 def _rough_inverse_root(variance):
     # single precision lets the compiler use the processor's estimate; one Newton step makes it good to 1e-14
     return np.float32(1) / math.sqrt(np.float32(variance))
 
 
-@numba.njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@numba.njit(forceinline=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def _add_fast(mean_1, mean_2, variance_1, variance_2, shift):
     count, total, squares = 0.0, 0.0, 0.0
     for pixel in range(mean_1.shape[0]):
@@ -114,7 +115,7 @@ def _add_fast(mean_1, mean_2, variance_1, variance_2, shift):
     return count, total, squares
 
 
-@numba.njit(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@numba.njit(forceinline=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def _add_exact(mean_1, mean_2, variance_1, variance_2, shift):
     count, total, squares = 0.0, 0.0, 0.0
     for pixel in range(mean_1.shape[0]):

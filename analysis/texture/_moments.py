@@ -19,7 +19,8 @@ COLUMNS = ("mean", "m2", "m3", "m4", "min", "max", "bin", "mode_cnt", "entropy")
 """What `measure_windows` writes. m2 to m4 are central moments, bin is the fullest one of the histogram."""
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+# inlined by force: code that is called is optimised otherwise where it was just compiled than where it was kept
+@numba.njit(forceinline=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _total(band, top, left, rows_px, columns_px):
     total = 0
     for row in range(top, top + rows_px):
@@ -28,7 +29,7 @@ def _total(band, top, left, rows_px, columns_px):
     return total
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@numba.njit(forceinline=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _extremes(band, top, left, rows_px, columns_px):
     low, high = band[top, left], band[top, left]
     for row in range(top, top + rows_px):
@@ -39,7 +40,7 @@ def _extremes(band, top, left, rows_px, columns_px):
     return low, high
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
+@numba.njit(forceinline=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 def _central_sums(band, top, left, rows_px, columns_px, mean):
     second, third, fourth = 0.0, 0.0, 0.0
     for row in range(top, top + rows_px):
