@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -117,7 +118,8 @@ def open_scheduler(
     address
         As ``tcp://host:8786``; None or ``""`` works here, without a scheduler, and gives None.
     paths
-        Folders and files that every worker must see under the same name.
+        Folders and files that every worker must see under the same name; of one that is not there yet, the folder that
+        it will be in.
     timeout_s
         For the connection, and for the first worker.
     patience_s
@@ -147,10 +149,12 @@ def open_scheduler(
             "A scheduler needs the package dask.distributed; it is not installed. Install it with: pip install "
             '"dask[distributed]"'
         ) from None
+    # what a lost connection means is said by SchedulerLost; Dask's own words are tracebacks
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     client = _connect(Client, address, timeout_s)
     try:
         _wait_for_worker(client, address, timeout_s)
-        _check_workers(client, [os.path.abspath(path) for path in paths])
+        _check_workers(client, list(dict.fromkeys(map(_nearest, paths))))
         yield SchedulerExecutor(client, patience_s=patience_s)
     finally:
         # what is under way is of no use to anybody
@@ -158,7 +162,11 @@ def open_scheduler(
 
 
 def _connect(kind: Any, address: str, timeout_s: float) -> Any:
+    from distributed.comm import get_address_host
+
     try:
+        # a client that was half made prints a traceback when it goes
+        get_address_host(address)
         return kind(address, timeout=timeout_s, set_as_default=False, name="graticule")
     except (OSError, TimeoutError):
         raise SchedulerLost(
@@ -181,23 +189,43 @@ def _wait_for_worker(client: Any, address: str, timeout_s: float) -> None:
 
 def _check_workers(client: Any, paths: list[str]) -> None:
     """Refuse workers that cannot do the work, before the first of a thousand inputs fails on them."""
+    seen = {path: _number(path) for path in paths}
+    for worker, (version, other) in _ask(client, _describe_worker, seen).items():
+        if version != analysis.__version__:
+            raise ValueError(f"Every worker must have Graticule {analysis.__version__}; {worker} has {version}.")
+        for path in other:
+            # some file systems number files anew on each machine; what is in them tells too
+            inside = _ask(client, _look_into, path, workers=[worker]).get(worker, ())
+            if inside is None:
+                found = f"has no {path}"
+            elif not inside or inside != _look_into(path):
+                found = f"has another {path} of its own"
+            else:
+                continue
+            raise ValueError(
+                f"Every worker must see the same files; {worker} {found}. Mount the shared file system there under "
+                "the same path."
+            )
+
+
+def _ask(client: Any, function: Callable[..., Any], *args: Any, **how: Any) -> dict[str, Any]:
+    """Return what every worker answers; one that leaves while it is asked is left out, as others do the work."""
     try:
-        told = client.run(_describe_worker, paths, on_error="return")
+        told = client.run(function, *args, **how, on_error="return")
     except (OSError, TimeoutError):
-        return  # a worker that left while it was asked; others do the work
+        return {}
     for worker, found in told.items():
         if isinstance(found, ModuleNotFoundError):
             raise ValueError(f"Every worker must have Graticule {analysis.__version__}; {worker} has none ({found}).")
-        if isinstance(found, BaseException):
-            continue  # as above
-        version, missing = found
-        if version != analysis.__version__:
-            raise ValueError(f"Every worker must have Graticule {analysis.__version__}; {worker} has {version}.")
-        if missing:
-            raise ValueError(
-                f"Every worker must see the same files; {worker} has no {missing[0]}. Mount the shared file system "
-                "there under the same path."
-            )
+    return {worker: found for worker, found in told.items() if not isinstance(found, BaseException)}
+
+
+def _nearest(path: str | os.PathLike[str]) -> str:
+    """Return the path from the root, or the folder nearest to it that is there."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _pickle() -> Any:
@@ -229,5 +257,20 @@ def _keep_memory() -> None:
         choose(option, size)
 
 
-def _describe_worker(paths: list[str]) -> tuple[str, list[str]]:
-    return analysis.__version__, [path for path in paths if not os.path.exists(path)]
+def _describe_worker(seen: dict[str, int | None]) -> tuple[str, list[str]]:
+    return analysis.__version__, [path for path, number in seen.items() if _number(path) != number]
+
+
+def _number(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def _look_into(path: str) -> tuple[str, ...] | None:
+    """Return the names in a folder, or the size of a file; None where there is none."""
+    try:
+        return tuple(sorted(os.listdir(path))) if os.path.isdir(path) else (str(os.path.getsize(path)),)
+    except OSError:
+        return None

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from analysis import scheduler
 from analysis.scheduler import open_scheduler
 from analysis.tasks import Cancelled, SchedulerLost, map_tasks
 
@@ -83,10 +84,25 @@ def test_no_worker_is_said(fragile):
         pass
 
 
-def test_a_worker_that_does_not_see_the_data_is_said(cluster, tmp_path):
-    blind = pytest.raises(ValueError, match=r"Every worker must see the same files; tcp://.* has no .*/nowhere")
+def test_a_worker_that_does_not_see_the_data_is_said(cluster, tmp_path, monkeypatch):
+    # as if it were here
+    monkeypatch.setattr(scheduler, "_nearest", str)
+    monkeypatch.setattr(scheduler, "_number", lambda path: 12345)
+    blind = pytest.raises(ValueError, match=r"Every worker must see the same files; tcp://.* has no .*/nowhere\.")
     with blind, open_scheduler(cluster.address, paths=[tmp_path / "nowhere"]):
         pass
+
+
+def test_a_worker_with_a_folder_of_its_own_under_the_same_name_is_said(cluster, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(scheduler, "_number", lambda path: 12345)
+    other = pytest.raises(ValueError, match=r"must see the same files; tcp://.* has another .*/out of its own\.")
+    with other, open_scheduler(cluster.address, paths=[tmp_path / "out" / "new" / "one"]):
+        pass
+    # numbers may differ where the files are the same
+    (tmp_path / "out" / "image.png").touch()
+    with open_scheduler(cluster.address, paths=[tmp_path / "out", tmp_path / "out" / "image.png"]) as executor:
+        assert executor.width == 2
 
 
 def add_first(large, number):

@@ -112,6 +112,9 @@ def test_tiles(executor, tmp_path, normalisation):
     assert bytes_of(tmp_path / "here", but=(".json",)) == bytes_of(tmp_path / "there", but=(".json",))
     again = export_tiles(images, tmp_path / "there", **how, executor=executor)
     assert again.new_images == 0
+    # typed otherwise, it is the same image
+    again = export_tiles([os.path.relpath(path) for path in images], tmp_path / "there", **how)
+    assert again.new_images == 0
 
 
 def test_circles(executor, tmp_path):
@@ -191,6 +194,13 @@ def test_command_without_a_scheduler_that_answers(tmp_path, capsys):
     line = ["circles", "run", str(tmp_path / "in"), str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:9"]
     assert main(line) == 3
     assert "A scheduler must answer at tcp://127.0.0.1:9" in capsys.readouterr().err
+    # all that is seen, to the end of the process
+    start = "import sys; from dashboards.support.command import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, *line[:-1], "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 2
+    assert done.stderr.startswith("The scheduler's address must be like tcp://host:8786; got 'nonsense'")
+    assert done.stderr.count("\n") == 1
 
 
 # ----------------------------------------------------------------------------------------------- trouble

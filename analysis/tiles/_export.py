@@ -328,7 +328,7 @@ class _Keeper:
 
     def __init__(self, folder: Path, how: dict[str, Any], before: Sequence[Cut], sources: Sequence[str]):
         self._folder, self._how = folder, how
-        self._before = {cut.source: cut for cut in before}
+        self._before = {os.path.abspath(cut.source): cut for cut in before}
         self._order = {source: number for number, source in enumerate(sources)}
         self.cuts: list[Cut] = []
         self._written = 0.0
@@ -338,7 +338,8 @@ class _Keeper:
         todo = []
         ours = {file for cut in self._before.values() for file in cut.files()}
         for job in jobs:
-            cut = self._before.get(str(job.info.path))
+            # typed from another folder or from the root, it is the same image
+            cut = self._before.get(os.path.abspath(job.info.path))
             if cut is not None and self._is_current(cut, job):
                 self.cuts.append(cut)
             else:

@@ -246,7 +246,9 @@ def perform(
         with stopping(run.cancel), contextlib.ExitStack() as opened:
             if work_at:
                 arguments = {name: _from_the_root(value) for name, value in arguments.items()}
-                paths = [path for value in arguments.values() for path in _paths_in(value) if path.exists()]
+                paths = [path for value in arguments.values() for path in _paths_in(value)]
+                # a table is written here, a folder by the workers too
+                paths = [path for path in paths if path.exists() or not path.suffix]
                 run.executor = opened.enter_context(open_scheduler(work_at, paths=paths))
             outcome = command(run, **arguments)
     except (ValueError, OSError, ImportError) as error:

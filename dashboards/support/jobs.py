@@ -150,8 +150,7 @@ def on_scheduler(
                 "Folders must be typed from the root when a scheduler does the work, for its workers are elsewhere; "
                 f"got {relative[0]}. Here it is {os.path.abspath(relative[0])}."
             )
-        there = [path for path in paths if os.path.exists(path)]
-        with open_scheduler(address.strip(), paths=there) as executor:
+        with open_scheduler(address.strip(), paths=[path for path in paths if str(path).strip()]) as executor:
             return function(*args, **keywords, executor=executor)
 
     return work
