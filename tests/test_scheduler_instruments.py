@@ -194,6 +194,7 @@ def test_command_without_a_scheduler_that_answers(tmp_path, capsys):
     line = ["circles", "run", str(tmp_path / "in"), str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:9"]
     assert main(line) == 3
     assert "A scheduler must answer at tcp://127.0.0.1:9" in capsys.readouterr().err
+    assert main(["exposures", "duplicates", str(tmp_path / "in"), "--scheduler", "tcp://127.0.0.1:9"]) == 3
     # all that is seen, to the end of the process
     start = "import sys; from dashboards.support.command import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", start, *line[:-1], "nonsense"]

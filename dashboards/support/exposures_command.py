@@ -275,7 +275,7 @@ _watch.__doc__ = (_duplicates.__doc__ or "").replace(
     "Find micrographs shot where another one had been while a session runs; Ctrl-C ends it.",
 )
 _search_options = {"leave_out": ("images",), "spellings": SPELLINGS}
-duplicates = act(find_duplicates, calibrate_beam_shift, **_search_options)(_duplicates)
+duplicates = act(find_duplicates, calibrate_beam_shift, many=True, **_search_options)(_duplicates)
 watch = act(find_duplicates, calibrate_beam_shift, **_search_options)(_watch)
 
 
