@@ -196,6 +196,7 @@ class ExposuresDashboard(Dashboard):
         await self.calibrate()
 
     def _forget(self) -> None:
+        self._searches += 1  # causes that are still being judged are of the session that is gone
         nothing = dict.fromkeys(["session", "calibrated", "result", "predose", "images", "report"])
         self.param.update(**nothing, focus=None, looked_at="", pictures=[], written=[])
 

@@ -238,6 +238,21 @@ def test_an_exposure_alone_can_be_looked_at_and_a_smaller_radius_forgets_nothing
     assert dashboard.looked_at == alone
 
 
+def test_judging_the_causes_of_a_session_that_is_gone(dashboard):
+    asyncio.run(dashboard.look_up())
+    assert dashboard.result is not None
+
+    async def leave():
+        judging = asyncio.create_task(dashboard.judge())
+        await asyncio.sleep(0)
+        dashboard.folder = ""
+        await dashboard.look_up()
+        await judging
+
+    asyncio.run(leave())
+    assert dashboard.result is dashboard.session is None and dashboard.job.error == ""
+
+
 def test_pictures_of_a_group(tmp_path):
     settings = {"grid_squares": 1, "stage_positions": 6, "groups": 7, "shots": 1, "missed_stage_moves": 1, "seed": 2}
     draw_session(tmp_path / "session", **settings, images=True, image_px=64)
