@@ -48,10 +48,8 @@ def wait_for_map(page, count=None):
 
 
 def place_of(page, glyph, number):
-    """Where a mark of the map stands in the window."""
-    page.wait_for_timeout(500)  # for the layout to settle
-    return page.evaluate(
-        f"""([name, number]) => {{
+    """Where a mark of the map stands in the window, once the page has come to rest."""
+    script = f"""([name, number]) => {{
         const figure = {MAP}
         const views = []
         const walk = view => {{ views.push(view); for (const child of view.children?.() ?? []) walk(child) }}
@@ -61,9 +59,12 @@ def place_of(page, glyph, number):
         const source = figure.renderers.find(r => r.name == name).data_source
         const [x, y] = ["x", "y"].map(column => source.get_column(column)[number])
         return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
-    }}""",
-        [glyph, number],
-    )
+    }}"""
+    before, now = None, page.evaluate(script, [glyph, number])
+    while now != before:
+        page.wait_for_timeout(500)
+        before, now = now, page.evaluate(script, [glyph, number])
+    return now
 
 
 def test_front_page_leads_to_the_instrument(opened, bad):
