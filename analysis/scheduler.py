@@ -195,7 +195,10 @@ def _check_workers(client: Any, paths: list[str]) -> None:
             raise ValueError(f"Every worker must have Graticule {analysis.__version__}; {worker} has {version}.")
         for path in other:
             # some file systems number files anew on each machine; what is in them tells too
-            inside = _ask(client, _look_into, path, workers=[worker]).get(worker, ())
+            told = _ask(client, _look_into, path, workers=[worker])
+            inside = told.get(worker)
+            if not told:
+                continue
             if inside is None:
                 found = f"has no {path}"
             elif not inside or inside != _look_into(path):
