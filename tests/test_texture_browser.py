@@ -191,6 +191,30 @@ def test_clusters_opacity_and_grid_move_the_heat_map_and_stand_in_the_address(op
     again.wait_for_function(f"() => {PATCHES}.get_length() == 1600 && {COLOURS}.glyph.global_alpha.value == 1")
 
 
+def test_values_that_come_fast_stay_as_they_came(opened):
+    page = opened("/texture")
+    wait_for_clusters(page)
+    settle(page)
+    given, seen = page.evaluate(f"""async () => {{
+        const field = {MODELS}.find(m => m.class_name == 'IntInput' && m.data.label == 'Rows of patches').data
+        const {{port1, port2}} = new MessageChannel(), given = [], seen = []
+        let go
+        port1.onmessage = () => go()
+        field.properties.value.change.connect(() => seen.push(field.value))
+        for (let at = 0; at < 120; at++) {{
+            given.push(at % 16 + 1)
+            field.setv({{value: given.at(-1)}})
+            // between the moments at which React draws and at which its effects run
+            for (let times = 0; times < at % 6; times++) {{
+                await new Promise(resolve => {{ go = resolve; port2.postMessage(0) }})
+            }}
+        }}
+        await new Promise(resolve => setTimeout(resolve, 300))
+        return [given, seen]
+    }}""")
+    assert seen == given
+
+
 def test_selecting_in_the_scatter_marks_the_mosaic_and_back(opened):
     page = opened("/texture")
     wait_for_clusters(page)

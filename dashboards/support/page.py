@@ -20,6 +20,8 @@ import param
 from panel.custom import JSComponent
 from panel.util import edit_readonly
 
+from dashboards.support.template import PAGE
+
 ACCENT = "#0f6e84"
 ACCENT_DARK = "#5cb8cb"
 INK = "#1c2430"
@@ -458,6 +460,7 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
         theme_config=THEME,
         sx=_PAGE_LOOK,
         busy_indicator=None,
+        template=PAGE,
         **options,
     )
     with edit_readonly(made):
