@@ -118,8 +118,12 @@ def settle(page):
 
 
 def at(page, figure, x, y):
-    """Place in the window of a place in a figure."""
-    return page.evaluate(PLACE, [figure, float(x), float(y)])
+    """Place in the window of a place in a figure, once it has come to rest."""
+    before, now = None, page.evaluate(PLACE, [figure, float(x), float(y)])
+    while now != before:
+        page.wait_for_timeout(100)
+        before, now = now, page.evaluate(PLACE, [figure, float(x), float(y)])
+    return now
 
 
 def middle(page, patch):
