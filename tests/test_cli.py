@@ -669,7 +669,7 @@ def test_the_parser_prints_nothing_by_itself(capsys):
 def command_lines():
     """Every command with the first line of its help, as the README lists them."""
     lines = []
-    for name in ("demo", "serve", "info"):
+    for name in ("demo", "serve", "report", "info"):
         lines.append(f"| `graticule {name}` | {app[name].help} |")
     for name in ("compare", "groups", "register", "model", "test", "apply", "meanimage", "report"):
         lines.append(f"| `graticule flatfield {name}` | {app['flatfield'][name].help} |")

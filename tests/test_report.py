@@ -8,7 +8,8 @@ import pytest
 from bokeh.models import RangeSlider, Select
 
 from dashboards.support.flatfield_matrix import plot_matrix
-from dashboards.support.report import LARGEST_MATRIX_BYTES, Report, matrix_with_controls, table_html
+from dashboards.support.flatfield_report_views import LARGEST_MATRIX_BYTES, matrix_with_controls
+from dashboards.support.report import Report, table_html
 
 HTML_NAME = '<img src=x onerror="window.hit=1">'
 ONE_PIXEL = bytes.fromhex(

@@ -37,6 +37,7 @@ for _name, _module, _help in (
     ("circles", "circles_command", "What round objects are in last night's acquisitions?"),
     ("exposures", "exposures_command", "Which cryo-EM micrographs were shot twice in one place?"),
     ("texture", "texture_command", "Which patches of a tile set look alike?"),
+    ("report", "gathering", "Gather several reports in one HTML file that opens without a network."),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),
 ):

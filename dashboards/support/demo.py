@@ -133,9 +133,15 @@ def demo(run: Run, *, dir: Path = Path("demo"), serve: bool = True, port: int = 
     port
         Port of the pages; 0 takes any free one.
     """
+    # reports take the packages of all instruments with them
+    from dashboards.support.gathering import gather_reports
+
     made = make_demo(dir, run)
     run.progress.close()
-    files = pd.DataFrame([line for each in made.values() for line in each.files], columns=["what", "file"])
+    written = [line for each in made.values() for line in each.files]
+    reports = [path for _, path in written if path.suffix == ".html"]
+    written.append(("all reports in one", gather_reports(reports, dir / "reports.html", title="Demonstration")))
+    files = pd.DataFrame(written, columns=["what", "file"])
     outcome = Outcome({name: each.summary for name, each in made.items()}, table=files)
     if serve:
         from dashboards.support.serving import serve as serve_pages

@@ -14,6 +14,8 @@ from bokeh.models import ColumnDataSource, CustomJSHover, HoverTool
 from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, thin_labels
 from dashboards.support.page import FAINT, GROUP_COLOURS, INK, LINE_RED, NO_VALUE, plain
 
+hv.extension("bokeh", logo=False)
+
 STATISTIC = "std of Δ/σ"
 
 

@@ -21,8 +21,9 @@ from analysis.flatfield import (
 from analysis.provenance import describe_inputs, versions
 from dashboards.support.flatfield_matrix import group_lines, plot_dendrogram, plot_matrix
 from dashboards.support.flatfield_plots import plot_field
+from dashboards.support.flatfield_report_views import matrix_with_controls
 from dashboards.support.flatfield_words import check_sentence, groups_sentence
-from dashboards.support.report import Report, matrix_with_controls
+from dashboards.support.report import Report
 
 _SHOWN_FIELDS = 6
 

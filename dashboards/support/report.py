@@ -17,34 +17,42 @@ import jinja2
 import numpy as np
 import pandas as pd
 from bokeh.embed import components
-from bokeh.layouts import column, row
 from bokeh.model import Model
-from bokeh.models import ColorBar, ColumnDataSource, CustomJS, RangeSlider, Select
 from bokeh.resources import Resources
 from markupsafe import Markup
 
 from analysis.files import whole_file
-from dashboards.support.flatfield_matrix import plot_matrix
-from dashboards.support.looks import DIVERGING
 from dashboards.support.page import ACCENT, FONTS, INK, LINE, MARK, MONOSPACE, MUTED
 
 LARGEST_ROWS = 500
 """Longer tables are cut in a report, which then says how many rows were left out."""
-LARGEST_MATRIX_BYTES = 9_000_000
-"""All matrices behind one layer choice together; base64 makes 12 MB of them."""
 
-_TEMPLATE = """<!doctype html>
+SIGN = "Graticule report"
+"""Words in the head of each report, by which it is known again."""
+PARTS = {part: (f"<!-- begin {part} -->", f"<!-- end {part} -->") for part in ("resources", "body", "scripts")}
+"""What stands around the parts of a report; no text in a report can hold them, for ``<`` is written as a reference."""
+
+_HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval';
  style-src 'unsafe-inline'; img-src data: blob:; font-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="{{ sign }}">
 <title>{{ title }}</title>
 <style>{{ style }}</style>
 {{ resources }}
 </head>
 <body>
+"""
+_TAIL = """
+{{ scripts }}
+<script>{{ sorting }}</script>
+</body>
+</html>
+"""
+_BODY = """
 <header>{{ mark }}<div><h1>{{ title }}</h1><p class="muted">Graticule report, {{ made }}</p></div></header>
 <nav aria-label="Contents"><ol>
 {% for section in sections %}<li><a href="#{{ section.anchor }}">{{ section.title }}</a></li>{% endfor %}
@@ -58,10 +66,6 @@ _TEMPLATE = """<!doctype html>
 </section>
 {% endfor %}
 </main>
-{{ scripts }}
-<script>{{ sorting }}</script>
-</body>
-</html>
 """
 _TABLE = """<div class="table"><table>
 <thead><tr>{% for name in names %}<th scope="col"><button type="button">{{ name }}</button>
@@ -91,6 +95,10 @@ a {{ color: {ACCENT}; }}
 nav ol {{ list-style: none; margin: 14px 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 18px; }}
 nav a {{ text-decoration: none; }}
 nav a:hover {{ text-decoration: underline; }}
+nav.reports > ol {{ display: block; }}
+nav.reports > ol > li {{ margin: 10px 0; }}
+nav.reports ol ol {{ margin-top: 2px; font-size: 0.92rem; }}
+article {{ border-top: 6px solid {LINE}; margin-top: 48px; padding-top: 28px; }}
 .picture {{ margin: 10px 0 18px; border: 1px solid {LINE}; border-radius: 6px; padding: 12px; max-width: 780px; }}
 .side-by-side {{ display: flex; gap: 12px; }}
 .side-by-side > * {{ flex: 1 1 0; min-width: 0; }}
@@ -123,6 +131,7 @@ pre {{ background: #f6f7f9; border: 1px solid {LINE}; border-radius: 6px; paddin
   .picture, dl.summary div, tr {{ break-inside: avoid; }}
   .picture {{ width: 600px; border: 0; padding: 0; margin: 6px 0 10px; }}
   .side-by-side .picture {{ width: auto; }}
+  article {{ break-before: page; border: 0; margin: 0; padding: 0; }}
   th button {{ display: none; }}
   .printed {{ display: block; padding: 6px 10px; }}
   .table {{ max-height: none; overflow: visible; border: 0; }}
@@ -158,6 +167,36 @@ for (const head of document.querySelectorAll("th button")) {
 }
 """
 _ENVIRONMENT = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def document(title: str, resources: Markup, body: Markup, scripts: Markup) -> str:
+    """Return a whole HTML document which may ask for nothing outside itself.
+
+    Parameters
+    ----------
+    title
+        Its title.
+    resources
+        Scripts of the head.
+    body
+        What is seen.
+    scripts
+        Scripts that draw into the body.
+    """
+
+    def marked(part: str, content: Markup) -> Markup:
+        begin, end = PARTS[part]
+        return Markup(begin) + content + Markup(end)
+
+    return _ENVIRONMENT.from_string(_HEAD + "{{ body }}" + _TAIL).render(
+        title=title,
+        sign=SIGN,
+        style=Markup(_STYLE),
+        resources=marked("resources", resources),
+        body=marked("body", body),
+        scripts=marked("scripts", scripts),
+        sorting=Markup(_SORTING),
+    )
 
 
 class Report:
@@ -242,16 +281,13 @@ class Report:
             }
             for number, (title, text, blocks) in enumerate(sections, start=1)
         ]
-        return _ENVIRONMENT.from_string(_TEMPLATE).render(
+        body = _ENVIRONMENT.from_string(_BODY).render(
             title=self.title,
             made=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
-            style=Markup(_STYLE),
             mark=Markup(MARK),
-            resources=resources,
-            scripts=scripts,
-            sorting=Markup(_SORTING),
             sections=drawn,
         )
+        return document(self.title, resources, Markup(body), scripts)
 
     def write(self, path: str | Path) -> Path:
         """Write the report, whole or not at all.
@@ -380,95 +416,3 @@ def table_html(frame: pd.DataFrame, *, largest_rows: int = LARGEST_ROWS) -> Mark
     ]
     left_out = max(0, len(frame) - largest_rows)
     return Markup(_ENVIRONMENT.from_string(_TABLE).render(names=list(frame.columns), rows=rows, left_out=left_out))
-
-
-_RECOLOUR = """
-const [low, high] = cb_obj.value
-if (low < high) {
-  const reach = Math.max(high - 1, 1 - low)
-  const palette = Array.from({length: 256}, (_, step) => {
-    const share = Math.min(1, Math.max(-1, (low + (high - low) * step / 255 - 1) / reach))
-    return colours[Math.round((share + 1) / 2 * (colours.length - 1))]
-  })
-  mapper.setv({low, high, palette})
-}
-"""
-_CHOOSE = """
-source.data = {...source.data, image: sets.get_column(fields[cb_obj.value])}
-heading.text = cb_obj.value
-"""
-
-
-def _lowest_row_first(values, of, names):
-    """Matrix as Bokeh draws it, as float32."""
-    values = np.asarray(values, dtype=np.float32)
-    if values.shape != (len(names), len(names)):
-        raise ValueError(f"averages[{of!r}] must have shape {(len(names), len(names))}; got {values.shape}.")
-    return np.ascontiguousarray(values[::-1])
-
-
-def matrix_with_controls(
-    averages: Mapping[str, np.ndarray],
-    names: list[str],
-    *,
-    bounds: tuple[float, float] = (0.85, 1.15),
-    lines: tuple[int, ...] = (),
-) -> Model:
-    """Matrix with a slider of its colour bounds and a choice of layers, which work without Python and network.
-
-    Parameters
-    ----------
-    averages
-        Statistic (S, S) of each set of layers by its name, the most wanted first. When all together are larger than
-        `LARGEST_MATRIX_BYTES` the last ones are left out, and the choice says so.
-    names : list of str, length S
-        Slide names in the order of the rows.
-    bounds
-        Bounds of the colours to start with.
-    lines
-        Dividing lines: numbers of slides before each line.
-
-    Returns
-    -------
-    bokeh.model.Model
-        Layout for `Report.add_section`.
-
-    Raises
-    ------
-    ValueError
-        If there is no set of layers, or an array does not fit the names.
-    """
-    if not averages:
-        raise ValueError("averages must hold at least one set of layers; got none.")
-    kept = list(averages)[: max(1, LARGEST_MATRIX_BYTES // (4 * len(names) ** 2))]
-    figure = hv.render(plot_matrix(averages[kept[0]], names, bounds=bounds, lines=lines, title=kept[0]))
-    image = next(drawn for drawn in figure.renderers if type(drawn.glyph).__name__ == "Image")
-    fields = {name: f"set_{number}" for number, name in enumerate(kept)}
-    sets = ColumnDataSource({field: [_lowest_row_first(averages[name], name, names)] for name, field in fields.items()})
-    mapper = image.glyph.color_mapper
-    for bar in figure.select({"type": ColorBar}):
-        bar.color_mapper = mapper
-    left_out = len(averages) - len(kept)
-    layers = Select(
-        title="Layers" + (f" ({len(kept)} of {len(averages)}; the others are in the table)" if left_out else ""),
-        options=kept,
-        value=kept[0],
-        sizing_mode="stretch_width",
-    )
-    slider = RangeSlider(
-        title="Colour bounds",
-        start=min(0.5, bounds[0]),
-        end=max(1.5, bounds[1]),
-        value=bounds,
-        step=0.01,
-        sizing_mode="stretch_width",
-        bar_color=ACCENT,
-    )
-    slider.js_on_change("value", CustomJS(args={"mapper": mapper, "colours": DIVERGING}, code=_RECOLOUR))
-    layers.js_on_change(
-        "value",
-        CustomJS(
-            args={"source": image.data_source, "sets": sets, "fields": fields, "heading": figure.title}, code=_CHOOSE
-        ),
-    )
-    return column(row(layers, slider, sizing_mode="stretch_width", spacing=24), figure, sizing_mode="stretch_width")
