@@ -86,7 +86,7 @@ class Server:
 
     def wait(self, pattern: re.Pattern[str]) -> str:
         """Wait for words in the log, and return them."""
-        for _ in range(300):
+        for _ in range(1200):
             found = pattern.search(self.log.read_text())
             if found:
                 return found[0]
