@@ -6,6 +6,7 @@ import html
 import re
 import secrets
 import sys
+import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import panel as pn
 from bokeh.server import urls
-from bokeh.util.token import get_session_id
+from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from tornado.routing import Matcher, Rule
@@ -84,6 +85,9 @@ class Door(Matcher):
         self.guard, self.hosts, self.login = guard, hosts, login
         self.contexts: Mapping[str, Any] = {}
         self.sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.key = secrets.token_urlsafe(32).encode()
+        # let in, but their session is not there yet; those that never get one are forgotten with the request
+        self.coming: weakref.WeakSet[HTTPServerRequest] = weakref.WeakSet()
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """Return what refuses a request, None to let it pass."""
@@ -158,26 +162,32 @@ class Door(Matcher):
     def _how_many(self, request: HTTPServerRequest) -> Refusal | None:
         path = request.path.rstrip("/") or "/"
         if path.endswith("/ws"):
-            if _session_of(request) in {each.id for context in self.contexts.values() for each in context.sessions}:
+            session = self._session_of(request)
+            if session is None:
+                return Refusal(403, "A socket is opened by a page that was made a few minutes ago at most.")
+            if session in {each.id for context in self.contexts.values() for each in context.sessions}:
                 return None
         elif path not in self.contexts and not path.endswith("/autoload.js"):
             return None
-        # `_pending_sessions` is Bokeh's own; without it many requests at once would all be let in
-        count = sum(len(each.sessions) + len(each._pending_sessions) for each in self.contexts.values())
+        count = sum(len(context.sessions) for context in self.contexts.values()) + len(self.coming)
         if count < self.guard.most_sessions:
+            self.coming.add(request)
             return None
         return Refusal(
-            503, f"{count} pages are open, and the server holds no more. Close pages that are not needed, here or on "
-            "other machines; their places are free after half a minute.", retry_s=30,
+            503, f"{self.guard.most_sessions} pages are open, and the server holds no more. Close pages that are not "
+            "needed, here or on other machines; their places are free after half a minute.", retry_s=30,
         )  # fmt: skip
 
-
-def _session_of(request: HTTPServerRequest) -> str | None:
-    token = request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2].strip()
-    try:
-        return get_session_id(token)
-    except Exception:  # a token is whatever somebody sends
-        return None
+    def _session_of(self, request: HTTPServerRequest) -> str | None:
+        """Session of a socket, by the token that a page of this server gave it; None for any other token."""
+        token = request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2].strip()
+        try:
+            if not check_token_signature(token, secret_key=self.key, signed=True):
+                return None
+            # only what was signed here is unpacked
+            return get_session_id(token) if get_token_payload(token)["session_expiry"] > time.time() else None
+        except Exception:  # a token is whatever somebody sends
+            return None
 
 
 class Refused(RequestHandler):
@@ -231,24 +241,26 @@ def policy(host: str, nonce: str) -> str:
     )
 
 
-def make_headers(guard: Guard) -> type[OutputTransform]:
+def make_headers(door: Door) -> type[OutputTransform]:
     """Return what puts the headers on every answer, whoever made it.
 
     Parameters
     ----------
-    guard
-        The rules.
+    door
+        The door, which learns that a page is there.
     """
+    guard = door.guard
 
     class SafeHeaders(OutputTransform):
         """Puts the headers on one answer."""
 
         def __init__(self, request: HTTPServerRequest) -> None:
-            self.host, self.nonce = request.host, secrets.token_hex(16)
+            self.request, self.host, self.nonce = request, request.host, secrets.token_hex(16)
 
         def transform_first_chunk(
             self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
         ) -> tuple[int, HTTPHeaders, bytes]:
+            door.coming.discard(self.request)
             host = self.host if re.fullmatch(r"[\w.:\[\]-]+", self.host) else ""
             for name, value in _HEADERS.items():
                 headers[name] = value
@@ -353,7 +365,7 @@ def guarded_server(guard: Guard, *, address: str, port: int, panels: Mapping[str
             websocket_max_message_size=MOST_MESSAGE_BYTES,
             session_token_expiration=_TOKEN_S,
             sign_sessions=True,
-            secret_key=secrets.token_urlsafe(32).encode(),
+            secret_key=door.key,
             # what a page is told of a request is seen by its scripts: no cookie and no password may be in it
             include_cookies=[],
             exclude_headers=["Cookie", "Authorization", "Proxy-Authorization"],
@@ -371,7 +383,7 @@ def guarded_server(guard: Guard, *, address: str, port: int, panels: Mapping[str
     application: Application = server._tornado
     door.contexts = application.applications
     application.default_router.rules.insert(0, Rule(door, Refused))
-    application.add_transform(make_headers(guard))
+    application.add_transform(make_headers(door))
     if login is not None:
         server.watch_of_logins = PeriodicCallback(door.look_around, _LOOK_MS)
         server.watch_of_logins.start()
@@ -393,6 +405,12 @@ def _with_sockets_of(door: Door, make: Any) -> Any:
             """Let the door know."""
             door.sockets.add(self)
             return super().open(*args, **kwargs)
+
+        async def _async_open(self, token: str) -> None:
+            try:
+                await super()._async_open(token)
+            finally:
+                door.coming.discard(self.request)
 
     urls.per_app_patterns[place] = (usual[0], GuardedSocket, *usual[2:])
     try:
