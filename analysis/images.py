@@ -336,7 +336,9 @@ def read_preview(path: str | os.PathLike[str], *, longest_px: int = 256, memory_
         if error.errno is not None:
             raise
         raise ValueError(f"{path} must be a whole JPEG or PNG picture; it cannot be decoded: {error}.") from error
-    except (SyntaxError, struct.error, IndexError, PillowImage.DecompressionBombError) as error:
+    except (SyntaxError, struct.error, IndexError, ValueError, PillowImage.DecompressionBombError) as error:
+        if str(path) in str(error):
+            raise
         raise ValueError(f"{path} must be a whole JPEG or PNG picture; it cannot be decoded: {error}.") from error
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -101,10 +101,19 @@ class Plane:
         Returns the rows from one to another.
     close
         Closes the file.
+    memory_gb
+        Largest part that is read at once, in gigabytes.
     """
 
-    def __init__(self, info: PlaneInfo, read: Callable[[int, int], np.ndarray], close: Callable[[], None]):
-        self.info = info
+    def __init__(
+        self,
+        info: PlaneInfo,
+        read: Callable[[int, int], np.ndarray],
+        close: Callable[[], None],
+        *,
+        memory_gb: float = 4.0,
+    ) -> None:
+        self.info, self.memory_gb = info, memory_gb
         self._read, self._close = read, close
         self._lock = threading.Lock()
 
@@ -128,6 +137,7 @@ class Plane:
         """
         if not 0 <= start <= stop <= self.info.rows:
             raise ValueError(f"rows must lie within 0 to {self.info.rows}; got {start} to {stop}.")
+        _check_budget(self.info.path, (stop - start, *self.shape[1:]), self.dtype, self.memory_gb)
         with self._lock, naming(self.info.path):
             band = self._read(start, stop)
         if band.shape != (stop - start, *self.shape[1:]):
@@ -213,7 +223,7 @@ def open_plane(
     with open(path, "rb") as handle:
         start = handle.read(8)
     if start[:4] in TIFF_SIGNATURES:
-        return _open_tiff(path, channel, plane)
+        return _open_tiff(path, channel, plane, memory_gb)
     if start == _PNG or start[:3] == _JPEG:
         return _open_picture(path, "PNG" if start == _PNG else "JPEG", channel, plane, memory_gb)
     raise ValueError(f"{path} must be a TIFF, PNG or JPEG image; its first bytes are {start[:4]!r}.")
@@ -222,7 +232,7 @@ def open_plane(
 # ------------------------------------------------------------------------------------------------- TIFF
 
 
-def _open_tiff(path: Path, channel: int | None, plane: int | None) -> Plane:
+def _open_tiff(path: Path, channel: int | None, plane: int | None, memory_gb: float) -> Plane:
     check_directories(path)
     with contextlib.ExitStack() as stack, naming(path):
         tiff = stack.enter_context(tifffile.TiffFile(path))
@@ -233,9 +243,9 @@ def _open_tiff(path: Path, channel: int | None, plane: int | None) -> Plane:
         check_offsets(path, series)
         info, page_of = _describe_tiff(path, tiff, series)
         index, samples = page_of(*info.index(channel, plane))
-        read = _tiff_reader(path, series, index, samples, info)
+        read = _tiff_reader(series, index, samples, info, memory_gb)
         keep = stack.pop_all()
-    return Plane(info, read, keep.close)
+    return Plane(info, read, keep.close, memory_gb=memory_gb)
 
 
 def _describe_tiff(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[PlaneInfo, Callable]:
@@ -268,7 +278,7 @@ def _describe_tiff(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[Pl
 
 
 def _tiff_reader(
-    path: Path, series: Any, index: int, samples: slice, info: PlaneInfo
+    series: Any, index: int, samples: slice, info: PlaneInfo, memory_gb: float
 ) -> Callable[[int, int], np.ndarray]:
     inner = "".join(axis for axis in series.axes if axis in "YXS")
     lengths = dict(zip(series.axes, series.shape, strict=True))
@@ -288,10 +298,15 @@ def _tiff_reader(
     # several pages may lie one behind the other under the first page only
     page = series.pages[index] if len(series.pages) > index else None
     if page is None:
+        _check_budget(info.path, series.shape, series.dtype, memory_gb)
         whole = series.asarray().reshape(-1, *shape)[index]
         return lambda start, stop: _chosen(_rows_first(whole, inner)[start:stop], samples, info)
     if inner == "SYX":
+        _check_budget(info.path, shape, series.dtype, memory_gb)
         return lambda start, stop: _chosen(_rows_first(page.asarray(), inner)[start:stop], samples, info)
+    page = page.aspage() if hasattr(page, "aspage") else page
+    # a strip or a tile is decoded whole, however few of its rows are asked for
+    _check_budget(info.path, page.chunks, page.dtype, memory_gb)
     return lambda start, stop: _chosen(_decode_band(page, start, stop), samples, info)
 
 
@@ -309,7 +324,6 @@ def _chosen(band: np.ndarray, samples: slice, info: PlaneInfo) -> np.ndarray:
 
 def _decode_band(page: tifffile.TiffPage, start: int, stop: int) -> np.ndarray:
     """Decode the strips or tiles of a page that hold some rows."""
-    page = page.aspage() if hasattr(page, "aspage") else page
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     band = np.zeros((stop - start, page.imagewidth, samples), page.dtype)
     height = page.tilelength if page.is_tiled else page.rowsperstrip
@@ -383,10 +397,15 @@ def _png_bits(path: Path) -> int:
 
 
 def _check_memory(info: PlaneInfo, memory_gb: float) -> None:
-    declared = math.prod(info.shape) * np.dtype(info.dtype).itemsize
+    _check_budget(info.path, info.shape, info.dtype, memory_gb)
+
+
+def _check_budget(path: Path, shape: Sequence[int], dtype: Any, memory_gb: float) -> None:
+    """Refuse what would fill the memory by what the file declares, before anything is decoded."""
+    declared = math.prod(shape) * np.dtype(dtype).itemsize
     if declared > memory_gb * 1e9:
         raise ValueError(
-            f"{info.path} must decode to at most {memory_gb:g} GB; it declares {declared / 1e9:.3g} GB. "
+            f"{path} must decode to at most {memory_gb:g} GB; it declares {declared / 1e9:.3g} GB. "
             "Raise memory_gb when the image really is that large, or save it as tiled TIFF."
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from analysis.files import NAMELESS_TABLE_S, locked, whole_file
 
@@ -143,12 +144,14 @@ def write_table(
 def table_text(frame: pd.DataFrame, *, for_spreadsheets: bool = False, missing: str = "") -> str:
     """Return what `write_table` would write."""
     if for_spreadsheets:
-        frame = frame.apply(lambda column: column.map(_harmless) if column.dtype in (object, "str") else column)
+        frame = frame.apply(lambda cells: cells if is_numeric_dtype(cells) else cells.astype(object).map(_harmless))
     return frame.to_csv(index=False, lineterminator="\r\n", na_rep=missing)
 
 
 def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    # what Excel, LibreOffice and Google take for the beginning of a formula (OWASP, CSV injection)
+    starts = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    return f"'{value}" if starts else value
 
 
 def update_table(

@@ -425,6 +425,7 @@ def test_pages_answer_under_the_name_of_the_proxy_and_no_other(compose, tmp_path
              for word in map(str, compose["services"]["pages"]["command"])]  # fmt: skip
     options = understood(["graticule", *words])
     assert options["address"] == "0.0.0.0" and options["allow_origin"] == ["graticule.example.org"]
+    assert options["login_by_proxy"] and options["behind_https"]
     words[words.index("0.0.0.0")] = "127.0.0.1"
     words[words.index("5006")] = "0"
     for place in MOUNTED:

@@ -22,6 +22,7 @@ NOT_GOOD = "marked as not good"
 PROBLEM_COLUMNS = ("slide_id", "root_dir", "file", "expected", "found", "reason")
 SAMPLEDEF_COLUMNS = ("SampleID", "SlideID", "Project", "Cohort", "Scan", "BatchID", "isGood")
 
+_LARGEST_XML_BYTES = 64 * 1024**2
 # Excitation filters that serve two groups: the group below and the group from this emission wavelength on.
 _SHARED_FILTERS_NM = {"DAPI / Opal 780": ("DAPI", "Opal780", 700.0), "Opal 480 / Cy5": ("Opal480", "Cy5", 600.0)}
 
@@ -230,8 +231,13 @@ def _first_that_exists(folder: Path, slide_id: str, kind: str) -> Path:
 
 
 def _read_xml(path: Path) -> etree._Element:
+    # entities stay as they are, and a part of many megabytes is an error
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
     try:
-        tree = etree.fromstring(path.read_bytes())
+        size = path.stat().st_size
+        if size > _LARGEST_XML_BYTES:
+            raise Unusable(path, f"XML of at most {_LARGEST_XML_BYTES} bytes", f"{size} bytes", "too large")
+        tree = etree.fromstring(path.read_bytes(), parser)
     except OSError as error:
         raise Unusable(path, "an XML file", error.strerror or str(error), "cannot be read") from None
     except etree.XMLSyntaxError as error:

@@ -32,6 +32,7 @@ from analysis.circles import (
     sort_dates,
 )
 from analysis.patterns import natural_key
+from analysis.tables import table_text
 
 _PICTURE_PX = 600
 _MONTAGE_PX = 1400
@@ -335,10 +336,4 @@ def safe_csv(table: pd.DataFrame) -> str:
     >>> safe_csv(pd.DataFrame({"Subject": ["=1+1", "s1"], "R": [-1.0, 2.0]})).splitlines()
     ['Subject,R', "'=1+1,-1.0", 's1,2.0']
     """
-    safe = table.copy()
-    for name in safe.columns:
-        if not (pd.api.types.is_numeric_dtype(safe[name]) or pd.api.types.is_bool_dtype(safe[name])):
-            text = safe[name].astype(str)
-            starts = text.str.startswith(("=", "+", "-", "@", "\t", "\r"))
-            safe[name] = text.where(~starts, "'" + text)
-    return safe.to_csv(index=False)
+    return table_text(table, for_spreadsheets=True)

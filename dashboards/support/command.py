@@ -40,6 +40,7 @@ for _name, _module, _help in (
     ("report", "gathering", "Gather several reports in one HTML file that opens without a network."),
     ("demo", "demo", "Make sample data, run the instruments on it, and serve them."),
     ("serve", "serving", "Serve the instruments to a browser on this machine."),
+    ("password", "password_command", "Let a person open the pages with a name and a password, or no longer."),
 ):
     # imported when asked for: `graticule --help` need not wait for NumPy and Panel
     app.command(f"dashboards.support.{_module}:app", name=_name, help=_help)

@@ -432,8 +432,8 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         if _has_slides(dashboard):
             show_table(table, pairs_table(dashboard))
 
-    def as_file(frame: Callable[[], pd.DataFrame]) -> Callable[[], io.BytesIO]:
-        return lambda: io.BytesIO(table_text(frame()).encode("utf-8"))
+    def as_file(frame: Callable[[], pd.DataFrame], *, for_people: bool) -> Callable[[], io.BytesIO]:
+        return lambda: io.BytesIO(table_text(frame(), for_spreadsheets=for_people).encode("utf-8"))
 
     dashboard.param.watch(shown(refresh), ["result", "layers", "groups"])
     dashboard.param.watch(say_what, ["result", "layers"])
@@ -441,17 +441,18 @@ def _table_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     shown(refresh)()
     downloads = pmui.Row(
         pmui.FileDownload(
-            callback=as_file(lambda: dashboard.result.table),
+            # AstroPath's tools read this one
+            callback=as_file(lambda: dashboard.result.table, for_people=False),
             filename="meanimagecomparison_table.csv",
             label="Every layer of every pair (CSV)",
         ),
         pmui.FileDownload(
-            callback=as_file(lambda: pairs_table(dashboard)),
+            callback=as_file(lambda: pairs_table(dashboard), for_people=True),
             filename="pairs.csv",
             label="This table (CSV)",
         ),
         pmui.FileDownload(
-            callback=as_file(lambda: dashboard.groups.table),
+            callback=as_file(lambda: dashboard.groups.table, for_people=True),
             filename="groups.csv",
             label="Groups (CSV)",
         ),

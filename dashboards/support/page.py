@@ -8,6 +8,7 @@ on a page with `words`, `say`, `error_banner`, `code_box`, or pass it through `a
 
 import base64
 import logging
+import os
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -417,6 +418,8 @@ def code_box(title: str, text: str) -> CodeBox:
 def _links(here):
     """Links of the header, to the front page and to every instrument but this one."""
     links = [("Front page", "home"), *((instrument.title, instrument.name) for instrument in served_instruments())]
+    if os.environ.get("GRATICULE_LOGOUT"):
+        links.append(("Log out", "logout"))
     markup = "".join(f'<a href="./{name}">{as_text(label)}</a>' for label, name in links if name != here)
     look = f"""
     :host {{ color: inherit; font: 500 0.9rem {FONTS}; }}

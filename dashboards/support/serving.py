@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from dashboards.support.acts import Outcome, Run, act
+from dashboards.support.guarding import Guard, OAuth
 from dashboards.support.options import settings_of_file
 
 OPENED = {
@@ -32,6 +32,9 @@ OPENED = {
 SCHEDULER = "GRATICULE_SCHEDULER"
 """Environment variable with the address of the scheduler that pages use."""
 
+LOGOUT = "GRATICULE_LOGOUT"
+"""Environment variable that tells the pages to show a way to log out."""
+
 app = App(name="serve")
 Paths = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
@@ -41,31 +44,6 @@ def instrument_files() -> dict[str, Path]:
     """Return the served files by the path they are served at; the front page is ``/``."""
     files = {path.stem: path for path in sorted(Path(__file__).parents[1].glob("*.py")) if path.stem != "__init__"}
     return {"/": files["home"], **{f"/{name}": path for name, path in files.items()}}
-
-
-def check_address(address: str, allow_origin: Sequence[str]) -> None:
-    """Refuse an address that others can reach, unless a host is named under which they may.
-
-    Raises
-    ------
-    ValueError
-        With the reason and the cure.
-    """
-    if is_loopback(address) or allow_origin:
-        return
-    raise ValueError(
-        f"address must be one that only this machine reaches, such as 127.0.0.1; got {address}. The pages have no "
-        "login, and whoever opens them reads and writes files as you. Put a web server with a login before them, or "
-        "give the name under which they are opened with --allow-origin HOST:PORT."
-    )
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def free_port(address: str, port: int) -> int:
@@ -95,7 +73,7 @@ def serve(
     opened: Mapping[str, str] | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
-    allow_origin: Sequence[str] = (),
+    guard: Guard | None = None,
     open_browser: bool = False,
 ) -> None:
     """Serve the instruments until Ctrl-C or SIGTERM.
@@ -108,38 +86,38 @@ def serve(
         0 takes any free one.
     address
         Where to listen.
-    allow_origin
-        Further ``HOST:PORT`` under which browsers open the pages.
+    guard
+        Who may open the pages, from where and by which name; without one this machine only.
     open_browser
         Whether to open the front page here.
 
     Raises
     ------
     ValueError
-        For an address that others reach and no ``allow_origin``.
+        For an address that others reach and no login.
     OSError
         When the port is taken.
     """
-    check_address(address, allow_origin)
+    guard = guard or Guard()
+    guard.check(address)
     port = free_port(address, port)
     os.environ.update(opened or {})
-    if not is_loopback(address):
-        print(f"Warning: whoever reaches {address}:{port} reads and writes files as you; there is no login.",
-              file=sys.stderr)  # fmt: skip
-    asyncio.run(_serve(port, address, [f"localhost:{port}", f"{address}:{port}", *allow_origin], open_browser))
+    os.environ[LOGOUT] = "1" if guard.has_login else ""
+    for warning in guard.warnings(address, port):
+        print(f"Warning: {warning}", file=sys.stderr)
+    asyncio.run(_serve(port, address, guard, open_browser))
 
 
-async def _serve(port: int, address: str, origins: list[str], open_browser: bool) -> None:
+async def _serve(port: int, address: str, guard: Guard, open_browser: bool) -> None:
     # Panel takes seconds to import, and only this command needs it
     import panel as pn
-    from panel.io.server import get_server
 
-    server = get_server(
-        instrument_files(), port=port, address=address, websocket_origin=origins, title="Graticule", start=False
-    )
+    from dashboards.support.door import guarded_server
+
+    server = guarded_server(guard, address=address, port=port, panels=instrument_files(), title="Graticule")
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # after `get_server`, which puts a handler of its own there that breaks the loop off
+        # after `guarded_server`, which puts a handler of its own there that breaks the loop off
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     server.start()
     host = f"[{address}]" if ":" in address else address
@@ -171,6 +149,16 @@ def serve_command(
     port: int = 5006,
     address: str = "127.0.0.1",
     allow_origin: Names = None,
+    basic_auth: Path | None = None,
+    oauth_provider: str | None = None,
+    oauth_key: str = "",
+    oauth_secret: Path | None = None,
+    oauth_redirect_uri: str = "",
+    oauth_allow: Names = None,
+    login_by_proxy: bool = False,
+    behind_https: bool = False,
+    login_hours: float = 12.0,
+    most_sessions: int = 100,
     open: bool = False,
 ) -> Outcome:
     """Serve the instruments to a browser on this machine.
@@ -200,13 +188,44 @@ def serve_command(
     port
         Port to listen on; 0 takes any free one.
     address
-        Address to listen on.
+        Address to listen on. One that other machines reach needs a login and allow-origin.
     allow_origin
-        HOST:PORT under which other machines open the pages. There is no login.
+        HOST or HOST:PORT under which browsers of other machines open the pages.
+    basic_auth
+        File of those who may open the pages, made with graticule password FILE NAME.
+    oauth_provider
+        Login by another site: auth0, azure, bitbucket, generic, github, gitlab, google or okta.
+    oauth_key
+        Public name that the provider gave to the pages.
+    oauth_secret
+        File with the secret that the provider gave to the pages; without it the variable PANEL_OAUTH_SECRET.
+    oauth_redirect_uri
+        Address of the pages, as it is known to the provider.
+    oauth_allow
+        Names, or @example.org for all of a domain, that may open the pages after the provider's login.
+    login_by_proxy
+        A web server before the pages asks for a login, and nobody reaches them otherwise.
+    behind_https
+        A web server before the pages speaks https with the browsers.
+    login_hours
+        How long a login lasts.
+    most_sessions
+        Pages that may be open at one time.
     open
         Open the front page in this machine's browser.
     """
-    check_address(address, allow_origin or ())
+    guard = Guard(
+        allow_origin=tuple(allow_origin or ()),
+        passwords=basic_auth,
+        oauth=OAuth(oauth_provider, oauth_key, oauth_secret, oauth_redirect_uri, tuple(oauth_allow or ()))
+        if oauth_provider
+        else None,
+        by_proxy=login_by_proxy,
+        https=behind_https,
+        login_hours=login_hours,
+        most_sessions=most_sessions,
+    )
+    guard.check(address)
     opened: dict[str, str] = {}
     if demo:
         from dashboards.support.demo import make_demo, opened_by
@@ -231,7 +250,7 @@ def serve_command(
         opened=opened,
         port=port,
         address=address,
-        allow_origin=allow_origin or (),
+        guard=guard,
         open_browser=open,
     )
     return Outcome({})

@@ -17,7 +17,7 @@ from dashboards.support.page import card, empty_state, error_banner, say, words
 from dashboards.support.tabs import Shown, either
 from dashboards.support.texture_search_plots import AGAINST, SearchCells, SearchLines, against_of
 from dashboards.support.texture_settings import SEARCHED_BY
-from dashboards.support.texture_tables import show_frame
+from dashboards.support.texture_tables import safe_csv, show_frame
 from dashboards.support.texture_words import (
     components_words,
     count_cells,
@@ -269,7 +269,7 @@ def _table_card(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def content() -> io.StringIO:
         table = dashboard.searched.table if dashboard.searched is not None else pd.DataFrame()
-        return io.StringIO(table.to_csv(index=False))
+        return io.StringIO(safe_csv(table))
 
     def draw(*_: Any) -> None:
         if dashboard.searched is None:

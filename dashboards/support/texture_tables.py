@@ -15,6 +15,7 @@ import panel as pn
 from bokeh.models.widgets.tables import NumberFormatter
 from PIL import Image as PillowImage
 
+from analysis.tables import table_text
 from analysis.texture import cut_patches
 from dashboards.support.jobs import start
 from dashboards.support.page import as_text, card, say, words
@@ -178,13 +179,7 @@ def safe_csv(table: pd.DataFrame) -> str:
     >>> safe_csv(pd.DataFrame({"class": ["=1+1", "film"], "mean": [-1.0, 2.0]})).splitlines()
     ['class,mean', "'=1+1,-1.0", 'film,2.0']
     """
-    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    safe = {}
-    for name in text:
-        cells = table[name].astype(str)
-        starts = cells.str.startswith(("=", "+", "-", "@", "\t", "\r"))
-        safe[name] = cells.where(~starts, "'" + cells)
-    return table.assign(**safe).to_csv(index=False)
+    return table_text(table, for_spreadsheets=True)
 
 
 def picture_tag(pixels: np.ndarray, told: str) -> str:
