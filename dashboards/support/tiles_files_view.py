@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.tabs import Shown, show_table
 from dashboards.support.tiles_merge_work import MergedPictures, merged_folder
@@ -178,8 +179,8 @@ def merge_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         words("Tiles of the output folder, or a network's predictions for them, put together to whole images.",
               variant="body1", margin=(4, 4)),
         card(
-            pmui.TextInput.from_param(p.working_dir, label="Folder of tiles", **_WIDE),
-            pmui.TextInput.from_param(p.predictions, placeholder="none: merge the tiles themselves", **_WIDE),
+            path_field(dashboard, "working_dir", label="Folder of tiles", **_WIDE),
+            path_field(dashboard, "predictions", placeholder="none: merge the tiles themselves", **_WIDE),
             pmui.Select.from_param(p.blending, **_WIDE),
             line,
             button,
