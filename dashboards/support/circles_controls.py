@@ -110,8 +110,10 @@ def _run(dashboard: Any) -> list[pn.viewable.Viewable]:
     return [
         path_field(dashboard, "output", placeholder="/data/circles", **_WIDE),
         pmui.Select.from_param(p.qc, **_WIDE),
-        pmui.Switch.from_param(p.retry, sizing_mode="stretch_width", size="small"),
-        pmui.Switch.from_param(p.redo, sizing_mode="stretch_width", size="small"),
+        *dashboard.offered(
+            pmui.Switch.from_param(p.retry, sizing_mode="stretch_width", size="small"),
+            pmui.Switch.from_param(p.redo, sizing_mode="stretch_width", size="small"),
+        ),
         line,
         *run_button(dashboard, margin=(6, 10, 14, 10), sizing_mode="stretch_width"),
     ]
@@ -141,4 +143,4 @@ def run_button(dashboard: Any, **options: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(refresh, ["plan", "acquisitions", "output"])
     dashboard.job.param.watch(refresh, "busy")
     refresh()
-    return [button]
+    return dashboard.offered(button)

@@ -15,7 +15,7 @@ import param
 
 from dashboards.support.guard import guard
 from dashboards.support.jobs import Job, on_scheduler, quiet
-from dashboards.support.page import guarded, page, section
+from dashboards.support.page import guarded, page, section, words
 from dashboards.support.path_settings import SchedulerAddress, WorkFolder, allowed_defaults, check_again, path_field
 from dashboards.support.places import SCHEDULER, Refused, places
 
@@ -107,15 +107,21 @@ class Dashboard(pn.viewable.Viewer):
 
     def controls(self) -> list[pn.viewable.Viewable]:
         """Return the instrument's controls, and where the work is done."""
-        if places().restricted:
-            return self.sidebar()  # visitors do not choose whom this machine talks to
+        allowed = places()
+        why = [words(allowed.why_not_write, muted=True, margin=(10, 18))] if allowed.why_not_write else []
+        if allowed.restricted:
+            return [*self.sidebar(), *why]  # visitors do not choose whom this machine talks to
         where = path_field(self, "scheduler", placeholder="this machine", size="small", sizing_mode="stretch_width")
-        return [*self.sidebar(), section("Where the work is done", where)]
+        return [*self.sidebar(), section("Where the work is done", where), *why]
 
     @property
     def may_write(self) -> bool:
         """Whether the page offers what writes files."""
         return places().may_write
+
+    def offered(self, *shown: Any) -> list[Any]:
+        """Return what writes files, or nothing where the page may not."""
+        return list(shown) if self.may_write else []
 
     def check_writing(self, *, example: bool = False) -> None:
         """Refuse to write where nothing may be written, or not into the folder of results.

@@ -182,7 +182,7 @@ def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         path_field(dashboard, "rawdata", placeholder="none", **wide),
         pmui.Checkbox.from_param(p.montage, sizing_mode="stretch_width", size="small"),
         pmui.Checkbox.from_param(p.rescale, sizing_mode="stretch_width", size="small", disabled=p.montage.rx.not_()),
-        pmui.Row(button, *report_buttons(dashboard, REPORT)),
+        pmui.Row(*dashboard.offered(button), *report_buttons(dashboard, REPORT)),
         title="Where",
     )
     lists = pmui.Column(

@@ -26,7 +26,7 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
             path_field(dashboard, "working_dir", **wide),
             pmui.Select.from_param(p.meanimage_folder, label="Mean images in", **wide),
             pmui.IntInput.from_param(p.min_images_stacked, **wide),
-            _compare_button(dashboard),
+            *dashboard.offered(_compare_button(dashboard)),
         ),
         section(
             "Picture",
@@ -41,12 +41,14 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
         section(
             "Model",
             pmui.Select.from_param(p.members, **wide),
-            pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide),
+            *dashboard.offered(pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide)),
             pmui.Select.from_param(p.smoothing, **wide),
             pmui.FloatInput.from_param(p.smoothing_sigma_px, **wide),
-            pmui.Checkbox.from_param(p.skip_creation, sizing_mode="stretch_width", size="small"),
-            pmui.Checkbox.from_param(p.replace, sizing_mode="stretch_width", size="small"),
-            *_register(dashboard),
+            *dashboard.offered(
+                pmui.Checkbox.from_param(p.skip_creation, sizing_mode="stretch_width", size="small"),
+                pmui.Checkbox.from_param(p.replace, sizing_mode="stretch_width", size="small"),
+                *_register(dashboard),
+            ),
         ),
     ]
 

@@ -97,7 +97,7 @@ def _what_is_written(dashboard: Any) -> pn.viewable.Viewable:
         formats,
         missing,
         folder,
-        pmui.Row(button, line, sizing_mode="stretch_width"),
+        pmui.Row(*dashboard.offered(button), line, sizing_mode="stretch_width"),
         title="Export",
     )
 

@@ -307,7 +307,7 @@ def _files_card(dashboard: Any) -> pn.viewable.Viewable:
     allow()
     return card(
         path,
-        pmui.Row(save, load, sizing_mode="stretch_width"),
+        pmui.Row(*dashboard.offered(save), load, sizing_mode="stretch_width"),
         pmui.Row(upload, download, sizing_mode="stretch_width"),
         words("Labels belong to this grid: those of another one are refused.", muted=True),
         title="Save and load", margin=(12, 0, 0, 0),

@@ -190,4 +190,4 @@ def _export(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(refresh, ["plan", "format", "working_dir"])
     dashboard.job.param.watch(refresh, "busy")
     refresh()
-    return [line, button]
+    return [line, *dashboard.offered(button)]

@@ -96,7 +96,7 @@ def _buttons(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(allow, ["plan", "working_dir"])
     dashboard.job.param.watch(allow, "busy")
     allow()
-    return [button]
+    return dashboard.offered(button)
 
 
 def _there(dashboard: Any) -> pn.viewable.Viewable:
@@ -141,7 +141,7 @@ def _remove(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(allow, "earlier")
     dashboard.job.param.watch(allow, "busy")
     allow()
-    return [button, dialog]
+    return dashboard.offered(button, dialog)
 
 
 # ---- merging ---------------------------------------------------------------------------------------------
@@ -182,8 +182,7 @@ def merge_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
             path_field(dashboard, "working_dir", label="Folder of tiles", **_WIDE),
             path_field(dashboard, "predictions", placeholder="none: merge the tiles themselves", **_WIDE),
             pmui.Select.from_param(p.blending, **_WIDE),
-            line,
-            button,
+            *dashboard.offered(line, button),
         ),
         problems,
         card(pictures, title="Source and merged image", margin=(12, 0)),
