@@ -93,7 +93,7 @@ class _Guard:
             return
         if not writing and _inside(os.fsdecode(path), _KERNEL) and _inside(real, _KERNEL):
             return
-        if writing and _is_kept_code(real):
+        if writing and (real == os.devnull or _is_kept_code(real)):
             return
         if writing and self.allowed.why_not_write:
             raise Refused(os.fsdecode(path), f"cannot be written. {self.allowed.why_not_write}")

@@ -145,17 +145,16 @@ def path_field(dashboard: Any, name: str, *, widget: type = pmui.TextInput, **op
 
     def typed(event: Any) -> None:
         nonlocal said
-        if event.new == getattr(dashboard, name):
-            return
         try:
-            setattr(dashboard, name, event.new)
+            if event.new != getattr(dashboard, name):
+                setattr(dashboard, name, event.new)
         except Refused as refused:
             field.error_state = True
             dashboard.job.error = said = str(refused)
             return
         if said and dashboard.job.error == said:
             dashboard.job.error = said = ""
-        if event.new != getattr(dashboard, name):
+        if field.error_state or event.new != getattr(dashboard, name):
             follow()  # what was typed is shown in full
 
     field.param.watch(typed, "value")

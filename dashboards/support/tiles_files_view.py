@@ -36,11 +36,13 @@ _MOST_ROWS = 2000
 def files_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     """Return what will be written, the button that does it, and what was written."""
     content = pn.GridBox(
-        card(
-            *_planned(dashboard),
-            pmui.Row(*_buttons(dashboard)),
-            pmui.Row(*report_buttons(dashboard, REPORT)),
-            title="What to write",
+        *dashboard.offered(
+            card(
+                *_planned(dashboard),
+                pmui.Row(*_buttons(dashboard)),
+                pmui.Row(*report_buttons(dashboard, REPORT)),
+                title="What to write",
+            )
         ),
         card(_there(dashboard), pmui.Row(*_remove(dashboard)), title="What is there"),
         ncols=2,
@@ -58,7 +60,7 @@ def files_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     shown(refresh)()
     return pmui.Column(
         content,
-        card(table, title="Tiles written last", margin=(12, 0)),
+        *dashboard.offered(card(table, title="Tiles written last", margin=(12, 0))),
         sizing_mode="stretch_width",
         margin=(12, 0),
     )
