@@ -1,6 +1,7 @@
 """What pages do where folders were named: nothing is written elsewhere or at all, and links that lead out are told."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import shutil
@@ -293,6 +294,39 @@ def test_a_forged_version_reads_and_tells_nothing(world):
         said.append(made.job.error.replace("there", "X").replace("not.bin", "X.bin"))
         assert made.model is None
     assert said[0] == said[1] and "without '..'" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("instrument", "setting"),
+    [("tiles", "image"), ("circles", "image"), ("circles", "experiment"), ("exposures", "looked_at"),
+     ("exposures", "grid_square"), ("texture", "shown"), ("flatfield", "members"), ("flatfield", "layers")],
+)  # fmt: skip
+def test_a_picked_name_that_is_not_offered_opens_nothing(world, instrument, setting, monkeypatch):
+    """Panel refuses such a value of a list; this is what a page makes of one that gets through all the same."""
+    made = opened(world, instrument)
+    shutil.copy(next((world / "data/circles/acquisitions").rglob("*.png")), world / "outside" / "f.png")
+    reached, real = [], os.path.realpath
+
+    def watch(path, **how):
+        reached.append(os.fsdecode(real(path, **how)))
+        return real(path, **how)
+
+    # by which the guard is told of every file
+    monkeypatch.setattr("dashboards.support.guard.os.path.realpath", watch)
+    for value in (str(world / "outside" / "f.png"), "../../../outside/f.png", "/etc/passwd"):
+        with contextlib.suppress(ValueError, KeyError, IndexError):
+            setattr(made, setting, value)
+        for act in ("look_at_pictures", "open_image", "look_at_experiment", "look_closer"):
+            if hasattr(made, act):
+                do(made, act)
+    assert [path for path in reached if path.startswith((str(world / "outside"), "/etc"))] == []
+
+
+def test_the_scheduler_named_at_start_still_works(world, cluster, monkeypatch):
+    monkeypatch.setenv("GRATICULE_SCHEDULER", cluster.address)
+    made = opened(world, "tiles", scheduler=cluster.address)
+    assert do(made, "export") == ""
+    assert len(list((world / "output" / "tiles").glob("*.tif"))) > 3
 
 
 def test_labels_are_read_and_saved_only_where_they_may_be(world):
