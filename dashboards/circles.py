@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +33,9 @@ from dashboards.support.circles_work import (
     sound_filters,
     sound_ranges,
 )
-from dashboards.support.dashboard import Dashboard, build_page, serve_page
+from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
+from dashboards.support.path_settings import ReadPath, WorkFolder
 
 _DETECTED_BY = ["radius_unit", "radius_px", "radius_um", "pixel_size_um", "strictness", "polarity"]
 _PLANNED_BY = [*_DETECTED_BY, "qc", "redo", "retry"]
@@ -62,8 +62,8 @@ class CirclesDashboard(Dashboard):
         "baseline", "spread", "subject", "experiment", "filters", "between",
     )  # fmt: skip
 
-    folder = param.String(default="", label="Folder of acquisitions", doc="With a folder for each level.")
-    output = param.String(default="circles", label="Output folder", doc="Not inside the acquisitions.")
+    folder = ReadPath(default="", label="Folder of acquisitions", doc="With a folder for each level.")
+    output = WorkFolder(default="circles", label="Output folder", doc="Not inside the acquisitions.")
     levels = param.String(default=", ".join(LEVELS), label="What the folders stand for", doc="Outermost first.")
 
     radius_unit = param.Selector(default="px", objects=["px", "µm"], label="Unit")
@@ -275,6 +275,7 @@ class CirclesDashboard(Dashboard):
 
     # ---- running ---------------------------------------------------------------------------------------
 
+    @writes
     async def run(self) -> None:
         """Do all that is to be done, and read what came out."""
         if not self.folder.strip() or not self.output.strip():
@@ -395,9 +396,10 @@ class CirclesDashboard(Dashboard):
 
     # ---- the rest --------------------------------------------------------------------------------------
 
+    @writes
     async def load_example(self) -> None:
         """Draw acquisitions in a temporary folder, run the pipeline on them, and show them."""
-        folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
+        folder = self.example_folder()
         draw = functools.partial(quiet(draw_acquisitions), folder, **EXAMPLE_ACQUISITIONS)
         if await self.job.run("Drawing images", draw) is None:
             return
@@ -406,6 +408,7 @@ class CirclesDashboard(Dashboard):
         await self.look_up()
         await self.run()
 
+    @writes
     async def write_report(self) -> Path | None:
         """Write what the output folder holds as one HTML file beside it."""
         if not len(self.results.circles):

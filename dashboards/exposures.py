@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from analysis.exposures import (
     read_epu_session,
 )
 from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
-from dashboards.support.dashboard import Dashboard, build_page, serve_page
+from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
 from dashboards.support.exposures_controls import build_sidebar
 from dashboards.support.exposures_report import write_exposures_report
 from dashboards.support.exposures_text import python_text, shell_text
@@ -41,6 +40,7 @@ from dashboards.support.exposures_work import (
     write_everything,
 )
 from dashboards.support.jobs import quiet, start
+from dashboards.support.path_settings import FileStem, ReadPath, WorkFolder
 
 ALL = "all"
 _CALIBRATED_BY = ["calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix"]
@@ -67,7 +67,7 @@ class ExposuresDashboard(Dashboard):
 
     in_url = ("folder", *_CALIBRATED_BY, *_SEARCHED_BY, *_DRAWN, *_WRITTEN, "watching", "watch_interval_s")
 
-    folder = param.String(default="", label="Session folder", doc="Folder with Images-Disc1, or one above it.")
+    folder = ReadPath(default="", label="Session folder", doc="Folder with Images-Disc1, or one above it.")
     calibration = param.Selector(
         default="automatic",
         objects={
@@ -118,9 +118,9 @@ class ExposuresDashboard(Dashboard):
     )
     watching = param.Boolean(default=False, label="Watch the folder")
     watch_interval_s = param.Number(default=5.0, bounds=(0.1, 3600), label="Look again after (s)")
-    working_dir = param.String(default="exposures", label="Output folder", doc="Where files are written.")
-    out = param.String(default="duplicates", label="Files begin with")
-    rawdata = param.String(default="", label="Folder of the movies", doc="To list their full paths.")
+    working_dir = WorkFolder(default="exposures", label="Output folder", doc="Where files are written.")
+    out = FileStem(default="duplicates", label="Files begin with")
+    rawdata = ReadPath(default="", label="Folder of the movies", doc="To list their full paths.")
     montage = param.Boolean(default=True, label="Montage of the pairs (PNG)")
     rescale = param.Boolean(default=False, label="Montage in half size")
 
@@ -432,6 +432,7 @@ class ExposuresDashboard(Dashboard):
     def _montage_wanted(self) -> bool:
         return self.montage and len(self.result.table) > 0 and has_pictures(self.images)
 
+    @writes
     async def write(self) -> None:
         """Write lists, tables, optics groups and montage."""
         if self.result is None:
@@ -457,6 +458,7 @@ class ExposuresDashboard(Dashboard):
         if done.problems:
             self.job.error = " ".join(done.problems)
 
+    @writes
     async def write_report(self) -> Path | None:
         """Write what is shown as one HTML file in the output folder."""
         if self.result is None:
@@ -471,9 +473,10 @@ class ExposuresDashboard(Dashboard):
             images=self.images,
         )
 
+    @writes
     async def load_example(self) -> None:
         """Draw a synthetic session in a temporary folder, calibrate it and show it."""
-        folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
+        folder = self.example_folder()
         draw = functools.partial(quiet(draw_session), folder / "session", **EXAMPLE_SESSION, images=True)
         if await self.job.run("Drawing a session", draw) is None:
             return

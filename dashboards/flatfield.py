@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from analysis.flatfield import (
 )
 from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
-from dashboards.support.dashboard import Dashboard, build_page, serve_page
+from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
 from dashboards.support.figures import save_model_figures
 from dashboards.support.flatfield_controls import build_sidebar
 from dashboards.support.flatfield_matrix import group_lines
@@ -40,6 +39,8 @@ from dashboards.support.flatfield_report import write_flatfield_report
 from dashboards.support.flatfield_views import build_main
 from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.jobs import quiet, start
+from dashboards.support.path_settings import ReadPaths, WorkFolder
+from dashboards.support.places import Refused, places
 from dashboards.support.statement import Name, python_call, shell_line
 
 ONE_LAYER = "one layer"
@@ -62,11 +63,11 @@ class FlatfieldDashboard(Dashboard):
 
     in_url = (*_LOOKED_UP, *_DRAWN, "smoothing", "smoothing_sigma_px")
 
-    roots = param.String(default="", label="Roots, one folder a line", doc="Folders with a sampledef.csv.")
+    roots = ReadPaths(default="", label="Roots, one folder a line", doc="Folders with a sampledef.csv.")
     sample_regex = param.String(default="", label="Slide pattern", doc="Regular expression, from the ID's start.")
     meanimage_folder = param.Selector(default="meanimage", objects=["meanimage", "meanimage_from_fw_files"])
     min_images_stacked = param.Integer(default=0, bounds=(0, None), label="Minimum images stacked")
-    working_dir = param.String(default="meanimagecomparison", label="Working folder", doc="Where results are kept.")
+    working_dir = WorkFolder(default="meanimagecomparison", label="Working folder", doc="Where results are kept.")
     sort_by = param.Selector(
         default="project-cohort-batch",
         objects={"project, cohort, batch": "project-cohort-batch", "slide name": "order", "likeness": "likeness"},
@@ -156,6 +157,7 @@ class FlatfieldDashboard(Dashboard):
             return
         await self._run("Looking at the slides", compute=False)
 
+    @writes
     async def compare(self) -> None:
         """Compare all pairs not known yet."""
         await self._run("Comparing", compute=True)
@@ -291,6 +293,7 @@ class FlatfieldDashboard(Dashboard):
         tag = f"flatfield_{self.version or '<version>'}"
         return [self.model_table, *([] if self.skip_creation else [folder / f"{tag}.bin", folder / tag])]
 
+    @writes
     async def register(self) -> None:
         """Register the slides as a version and, unless told otherwise, make its model."""
         slides = self.slides_to_register()
@@ -318,6 +321,11 @@ class FlatfieldDashboard(Dashboard):
     async def show_model(self, version: str) -> None:
         """Read a version's model from the working folder."""
         path = Path(self.working_dir) / "flatfield" / f"flatfield_{version}.bin"
+        try:
+            path = places().to_read(path)
+        except Refused as refused:  # the version may be anything that a browser sends
+            self.job.error = str(refused)
+            return
         if not path.exists():
             self.job.error = f"{version} is registered, but its model was not made: there is no {path}."
             self.param.trigger("versions")  # the chooser goes back to what is shown
@@ -336,6 +344,7 @@ class FlatfieldDashboard(Dashboard):
             self.check = check
             self.job.words = "Tested on halves of the slides."
 
+    @writes
     async def write_report(self) -> Path | None:
         """Write what is shown as one HTML file in the working folder."""
         options = {
@@ -348,14 +357,15 @@ class FlatfieldDashboard(Dashboard):
         }
         return await self.save_report(Path(self.working_dir) / REPORT, write_flatfield_report, self.result, **options)
 
+    @writes
     async def load_example(self) -> None:
         """Draw a synthetic cohort in a temporary folder, compare it, and show it."""
-        folder = tempfile.mkdtemp(prefix="graticule-example-")
+        folder = self.example_folder()
         cohort = await self.job.run("Drawing slides", quiet(draw_cohort), folder, **EXAMPLE_COHORT)
         if cohort is None:
             return
         self._comparing = True  # the comparison below looks them up
-        self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(Path(folder) / "comparison"))
+        self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(folder / "comparison"))
         self._comparing = False
         await self.compare()
 

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import time
 import weakref
-from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -30,7 +29,7 @@ from analysis.texture import (
     read_mosaic,
     search_settings,
 )
-from dashboards.support.dashboard import build_page, serve_page
+from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
 from dashboards.support.texture_controls import build_sidebar
 from dashboards.support.texture_settings import CLUSTERED_BY, LOOKED_UP_BY, MEASURED_BY, PLANES
@@ -332,9 +331,10 @@ class TextureDashboard(TextureOutputs):
 
     # ---- the rest --------------------------------------------------------------------------------------
 
+    @writes
     async def load_example(self) -> None:
         """Draw tiles in a temporary folder and show them."""
-        folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
+        folder = self.example_folder()
         draw = functools.partial(quiet(draw_tile_set), folder, **EXAMPLE_TILE_SET)
         if await self.job.run("Drawing tiles", draw) is None:
             return

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from analysis.pixel_size import convert_length
 from analysis.planes import PlaneInfo
 from analysis.synthetic.tiles import EXAMPLE_IMAGES, draw_images
 from analysis.tiles import Layout, Sources, export_tiles, find_images, judge_formats, judge_types, remove_tiles
-from dashboards.support.dashboard import Dashboard, build_page, serve_page
+from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
+from dashboards.support.path_settings import ReadPath, ReadPaths, WorkFolder
 from dashboards.support.tiles_controls import build_sidebar
 from dashboards.support.tiles_merge_work import merge_and_compare
 from dashboards.support.tiles_plan import Plan, find_earlier, lay_out, make_plan, tile_type
@@ -58,7 +58,7 @@ class TilesDashboard(Dashboard):
         "masks", "labels", "working_dir", "predictions", "blending",
     )  # fmt: skip
 
-    folder = param.String(default="", label="Folders of images, one a line", doc="Files may be named too.")
+    folder = ReadPaths(default="", label="Folders of images, one a line", doc="Files may be named too.")
     channel = param.Integer(default=1, bounds=(1, None), label="Channel")
     plane = param.Integer(default=1, bounds=(1, None), label="Plane")
     image = param.Selector(default="", objects=[""], label="Image shown", check_on_set=False)
@@ -110,10 +110,10 @@ class TilesDashboard(Dashboard):
     validation_percent = param.Number(default=10, bounds=(0, 100), label="Validation (%)")
     seed = param.Integer(default=0, bounds=(0, None), label="Seed")
 
-    masks = param.String(default="", label="Folder of masks", doc="Of the same names; cut along with the images.")
-    labels = param.String(default="", label="Folder of YOLO labels", doc="Text of the same names: boxes or outlines.")
-    working_dir = param.String(default="tiles", label="Output folder", doc="Not a folder of images, nor in one.")
-    predictions = param.String(default="", label="Folder of predictions", doc="Tiles of the same names, or empty.")
+    masks = ReadPath(default="", label="Folder of masks", doc="Of the same names; cut along with the images.")
+    labels = ReadPath(default="", label="Folder of YOLO labels", doc="Text of the same names: boxes or outlines.")
+    working_dir = WorkFolder(default="tiles", label="Output folder", doc="Not a folder of images, nor in one.")
+    predictions = ReadPath(default="", label="Folder of predictions", doc="Tiles of the same names, or empty.")
     blending = param.Selector(default="gradient", objects=["flat", "gradient", "gaussian"], label="Blending")
 
     sources = param.ClassSelector(class_=Sources, doc="The images found.")
@@ -281,9 +281,10 @@ class TilesDashboard(Dashboard):
         if not self._loading:
             start(self.look_up)
 
+    @writes
     async def load_example(self) -> None:
         """Draw images of cells in a temporary folder, and show them."""
-        folder = Path(tempfile.mkdtemp(prefix="graticule-example-"))
+        folder = self.example_folder()
         draw = functools.partial(quiet(draw_images), folder, **EXAMPLE_IMAGES)
         if await self.job.run("Drawing images", draw) is None:
             return
@@ -445,6 +446,7 @@ class TilesDashboard(Dashboard):
             self.earlier = None
             self.note(str(error))
 
+    @writes
     async def export(self) -> None:
         """Write the tiles of all images."""
         if self.sources is None or not self.working_dir.strip():
@@ -467,6 +469,7 @@ class TilesDashboard(Dashboard):
                 )
         await self.look_at_output()
 
+    @writes
     async def remove(self) -> None:
         """Remove the tiles that the manifest in the output folder lists."""
         removed = await self.job.run("Removing tiles", quiet(remove_tiles), self.working_dir)
@@ -476,6 +479,7 @@ class TilesDashboard(Dashboard):
             self.note(self.job.words)
         await self.look_at_output()
 
+    @writes
     async def merge(self) -> None:
         """Put the tiles of the output folder together again, and compare them with their sources."""
         done = await self.job.run(
@@ -486,6 +490,7 @@ class TilesDashboard(Dashboard):
             self.job.words = f"{count_of(len(done.rows), 'image')} merged in {done.folder}."
             self.note(self.job.words)
 
+    @writes
     async def write_report(self) -> Path | None:
         """Write what is shown as one HTML file beside the tiles."""
         if self.sources is None or self.layout is None:

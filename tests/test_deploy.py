@@ -429,7 +429,7 @@ def test_pages_answer_under_the_name_of_the_proxy_and_no_other(compose, tmp_path
     words[words.index("0.0.0.0")] = "127.0.0.1"
     words[words.index("5006")] = "0"
     for place in MOUNTED:
-        words[words.index(place)] = str(tmp_path / Path(place).name)
+        words = [str(tmp_path / Path(place).name) if word == place else word for word in words]
         (tmp_path / Path(place).name).mkdir()
     line = [sys.executable, "-c", "from dashboards.support.command import main; main()", *words]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:

@@ -206,7 +206,7 @@ def compare_mean_images(
         "working_dir": None if working_dir is None else str(working_dir),
         "memory_gb": memory_gb,
     }
-    store = None if working_dir is None else Store(Path(working_dir))
+    store = None if working_dir is None else Store(Path(working_dir), look_only=not compute)
     slides = find_slides(roots, meanimage_folder=meanimage_folder)
     given = {slide.root_dir for slide in slides.slides}
     if store is not None:

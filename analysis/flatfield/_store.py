@@ -63,15 +63,23 @@ class Store:
 
     Shards (``pairs-*.npz``) are written whole and never changed; many small ones are merged. A shard that
     cannot be read is reported and set aside, and its pairs are computed again.
+
+    Parameters
+    ----------
+    working_dir
+        The folder.
+    look_only
+        Make and sweep nothing, as who may only read needs it.
     """
 
-    def __init__(self, working_dir: Path):
+    def __init__(self, working_dir: Path, *, look_only: bool = False):
         self.table_path = working_dir / TABLE_NAME
         self.folder = working_dir / "meanimagecomparison_store"
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.run_lock = self.folder / "run"
-        sweep(self.folder)
-        sweep(working_dir)
+        if not look_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sweep(self.folder)
+            sweep(working_dir)
 
     # ---- finished pairs -------------------------------------------------------------------------------
 

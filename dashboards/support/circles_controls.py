@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 from dashboards.support.circles_words import acquisitions_words, pixel_words, plan_words, to_do
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
+from dashboards.support.path_settings import path_field
 
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
 _LINE = {"muted": True, "margin": (-2, 10, 6, 10)}
@@ -45,7 +46,7 @@ def _images(dashboard: Any) -> list[pn.viewable.Viewable]:
     refresh()
     allow()
     return [
-        pmui.TextInput.from_param(p.folder, placeholder="/data/acquisitions", **_WIDE),
+        path_field(dashboard, "folder", placeholder="/data/acquisitions", **_WIDE),
         pmui.TextInput.from_param(p.levels, **_WIDE),
         line,
         again,
@@ -107,10 +108,12 @@ def _run(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(refresh, "plan")
     refresh()
     return [
-        pmui.TextInput.from_param(p.output, placeholder="/data/circles", **_WIDE),
+        path_field(dashboard, "output", placeholder="/data/circles", **_WIDE),
         pmui.Select.from_param(p.qc, **_WIDE),
-        pmui.Switch.from_param(p.retry, sizing_mode="stretch_width", size="small"),
-        pmui.Switch.from_param(p.redo, sizing_mode="stretch_width", size="small"),
+        *dashboard.offered(
+            pmui.Switch.from_param(p.retry, sizing_mode="stretch_width", size="small"),
+            pmui.Switch.from_param(p.redo, sizing_mode="stretch_width", size="small"),
+        ),
         line,
         *run_button(dashboard, margin=(6, 10, 14, 10), sizing_mode="stretch_width"),
     ]
@@ -140,4 +143,4 @@ def run_button(dashboard: Any, **options: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(refresh, ["plan", "acquisitions", "output"])
     dashboard.job.param.watch(refresh, "busy")
     refresh()
-    return [button]
+    return dashboard.offered(button)

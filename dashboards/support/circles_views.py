@@ -56,7 +56,7 @@ def _with_images(build: Build) -> Build:
         nothing = nothing_yet(
             dashboard,
             "What round objects are in last night's acquisitions?",
-            "Type the folder of acquisitions (date/subject/experiment/image) on the left, or look at sample data.",
+            "Type the folder of acquisitions (date/subject/experiment/image) on the left",
             "The images stand here when they have been found.",
         )
         return either(dashboard, ["acquisitions"], lambda: _some(dashboard), build(dashboard, shown), nothing)

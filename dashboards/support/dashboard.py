@@ -5,18 +5,45 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import panel as pn
-import panel_material_ui as pmui
 import param
 
+from dashboards.support.guard import guard
 from dashboards.support.jobs import Job, on_scheduler, quiet
-from dashboards.support.page import guarded, page, section
+from dashboards.support.page import guarded, page, section, words
+from dashboards.support.path_settings import SchedulerAddress, WorkFolder, allowed_defaults, check_again, path_field
+from dashboards.support.places import SCHEDULER, Refused, places
 
 _SERVED = "bokeh_app_"
 """What the server's name for a file that it runs begins with; as `panel.state.served` looks for."""
+
+
+def writes(act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Mark an act of a page that writes files: where it may not, the page says why, and nothing is done.
+
+    Parameters
+    ----------
+    act
+        Coroutine method of a `Dashboard`; it writes into the page's folder of results, or into one that
+        `Dashboard.example_folder` gave.
+    """
+
+    @functools.wraps(act)
+    async def allowed(self: Dashboard, *args: Any, **keywords: Any) -> Any:
+        try:
+            check_again(self)
+            self.check_writing(example=act.__name__ == "load_example")
+        except Refused as refused:
+            self.job.error = str(refused)
+            return None
+        return await act(self, *args, **keywords)
+
+    return allowed
 
 
 class Dashboard(pn.viewable.Viewer):
@@ -33,7 +60,7 @@ class Dashboard(pn.viewable.Viewer):
     in_url: ClassVar[tuple[str, ...]] = ()
     """Settings that stand in the page's address."""
 
-    scheduler = param.String(
+    scheduler = SchedulerAddress(
         default="", label="Dask scheduler",
         doc="Its address, such as tcp://host:8786. Its workers must see the same folders. Empty: this machine.",
     )  # fmt: skip
@@ -42,7 +69,8 @@ class Dashboard(pn.viewable.Viewer):
     log = param.List(default=[], doc="What was done, newest last.")
 
     def __init__(self, **params: Any) -> None:
-        super().__init__(**params)
+        guard()
+        super().__init__(**allowed_defaults(type(self), params))
         self._jobs: list[Job] = []
         self.job = self.new_job()
         self.job.param.watch(lambda event: self.note(event.new), "error")
@@ -50,7 +78,7 @@ class Dashboard(pn.viewable.Viewer):
 
     def new_job(self) -> Job:
         """Return a job that ends with the page."""
-        self._jobs.append(Job())
+        self._jobs.append(Job(check=functools.partial(check_again, self)))
         return self._jobs[-1]
 
     def close(self) -> None:
@@ -79,10 +107,53 @@ class Dashboard(pn.viewable.Viewer):
 
     def controls(self) -> list[pn.viewable.Viewable]:
         """Return the instrument's controls, and where the work is done."""
-        where = pmui.TextInput.from_param(
-            self.param.scheduler, placeholder="this machine", size="small", sizing_mode="stretch_width"
-        )
-        return [*self.sidebar(), section("Where the work is done", where)]
+        allowed = places()
+        why = [words(allowed.why_not_write, muted=True, margin=(10, 18))] if allowed.why_not_write else []
+        if allowed.restricted:
+            return [*self.sidebar(), *why]  # visitors do not choose whom this machine talks to
+        where = path_field(self, "scheduler", placeholder="this machine", size="small", sizing_mode="stretch_width")
+        return [*self.sidebar(), section("Where the work is done", where), *why]
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the page offers what writes files."""
+        return places().may_write
+
+    def offered(self, *shown: Any) -> list[Any]:
+        """Return what writes files, or nothing where the page may not."""
+        return list(shown) if self.may_write else []
+
+    def check_writing(self, *, example: bool = False) -> None:
+        """Refuse to write where nothing may be written, or not into the folder of results.
+
+        Parameters
+        ----------
+        example
+            Whether only a folder of `example_folder` is written into.
+
+        Raises
+        ------
+        Refused
+            With the reason.
+        """
+        allowed = places()
+        if allowed.why_not_write:
+            raise Refused("", allowed.why_not_write)
+        if example or not allowed.restricted:
+            return
+        for name, setting in self.param.objects("existing").items():
+            if isinstance(setting, WorkFolder):
+                if not getattr(self, name):
+                    raise Refused("", f"{setting.label} must be typed; it must be in {allowed.output}.")
+                allowed.to_write(getattr(self, name))
+
+    def example_folder(self) -> Path:
+        """Return a new folder for sample data: a temporary one, or in the folder that may be written into."""
+        inside = places().output
+        if inside is not None:
+            inside = inside / "examples"
+            inside.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="graticule-example-", dir=inside))
 
     def note(self, words: str) -> None:
         """Add a line to the log."""
@@ -104,6 +175,11 @@ class Dashboard(pn.viewable.Viewer):
         Path or None
             None when it was not written; the page says why.
         """
+        try:
+            places().to_write(path)
+        except Refused as refused:
+            self.job.error = str(refused)
+            return None
         work = functools.partial(quiet(write), path, *args, **keywords)
         written = await self.job.run("Writing the report", work)
         if written is not None:
@@ -132,7 +208,7 @@ class Dashboard(pn.viewable.Viewer):
                 value = str(value)  # a folder called 2024 comes as a number
             try:
                 setattr(self, name, value)
-            except ValueError as error:
+            except (ValueError, Refused) as error:
                 # a job that starts now wipes its own line, but this must stay to be read
                 self.wrong_in_address = self.job.error = f"The page's address has a wrong value: {error}"
 
@@ -150,7 +226,7 @@ def build_page(dashboard: Dashboard, title: str, name: str) -> pn.viewable.Viewa
         Name of the page, as in ``INSTRUMENTS``.
     """
     pn.state.on_session_destroyed(lambda _: dashboard.close())
-    dashboard.scheduler = dashboard.scheduler or os.environ.get("GRATICULE_SCHEDULER", "")
+    dashboard.scheduler = dashboard.scheduler or os.environ.get(SCHEDULER, "")
     return page(title, dashboard.controls(), [dashboard.main()], here=name)
 
 

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 from dashboards.support.exposures_words import count_of, radius_sentence
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
+from dashboards.support.path_settings import path_field
 
 RADIUS_BOUNDS_UM = (0.05, 2.0)
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
@@ -22,7 +23,7 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
     return [
         section(
             "Session",
-            pmui.TextInput.from_param(p.folder, placeholder="/data/session", **_WIDE),
+            path_field(dashboard, "folder", placeholder="/data/session", **_WIDE),
             _session_line(dashboard),
             _again(dashboard),
             pmui.Switch.from_param(p.watching, sizing_mode="stretch_width", size="small"),

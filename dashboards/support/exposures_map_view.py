@@ -51,7 +51,7 @@ def no_session(dashboard: Any) -> pn.viewable.Viewable:
     return nothing_yet(
         dashboard,
         "Which micrographs were shot twice in one place?",
-        "Type the folder of an EPU session (the one with Images-Disc1) on the left, or look at sample data.",
+        "Type the folder of an EPU session (the one with Images-Disc1) on the left",
         "The pictures stand here when the session is read and its beam shift calibrated.",
     )
 

@@ -13,6 +13,7 @@ from dashboards.support.exposures_tables import groups_table, show_tidy
 from dashboards.support.exposures_words import REPORT, problem_sentence, purpose
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, error_banner, say, words
+from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, report_buttons
 from dashboards.support.tabs import Shown, either
 
@@ -176,12 +177,12 @@ def _export_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     list_written()
     allow()
     controls = card(
-        pmui.TextInput.from_param(p.working_dir, **wide),
-        pmui.TextInput.from_param(p.out, **wide),
-        pmui.TextInput.from_param(p.rawdata, placeholder="none", **wide),
+        path_field(dashboard, "working_dir", **wide),
+        path_field(dashboard, "out", **wide),
+        path_field(dashboard, "rawdata", placeholder="none", **wide),
         pmui.Checkbox.from_param(p.montage, sizing_mode="stretch_width", size="small"),
         pmui.Checkbox.from_param(p.rescale, sizing_mode="stretch_width", size="small", disabled=p.montage.rx.not_()),
-        pmui.Row(button, *report_buttons(dashboard, REPORT)),
+        pmui.Row(*dashboard.offered(button), *report_buttons(dashboard, REPORT)),
         title="Where",
     )
     lists = pmui.Column(

@@ -9,6 +9,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
+from dashboards.support.path_settings import path_field
 
 _SHOWN_NAMES = 24
 
@@ -20,12 +21,12 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
     return [
         section(
             "Slides",
-            pmui.TextAreaInput.from_param(p.roots, rows=2, auto_grow=True, max_rows=6, **wide),
+            path_field(dashboard, "roots", widget=pmui.TextAreaInput, rows=2, auto_grow=True, max_rows=6, **wide),
             _pattern(dashboard),
-            pmui.TextInput.from_param(p.working_dir, **wide),
+            path_field(dashboard, "working_dir", **wide),
             pmui.Select.from_param(p.meanimage_folder, label="Mean images in", **wide),
             pmui.IntInput.from_param(p.min_images_stacked, **wide),
-            _compare_button(dashboard),
+            *dashboard.offered(_compare_button(dashboard)),
         ),
         section(
             "Picture",
@@ -40,12 +41,14 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
         section(
             "Model",
             pmui.Select.from_param(p.members, **wide),
-            pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide),
+            *dashboard.offered(pmui.TextInput.from_param(p.version, placeholder="v1.1", **wide)),
             pmui.Select.from_param(p.smoothing, **wide),
             pmui.FloatInput.from_param(p.smoothing_sigma_px, **wide),
-            pmui.Checkbox.from_param(p.skip_creation, sizing_mode="stretch_width", size="small"),
-            pmui.Checkbox.from_param(p.replace, sizing_mode="stretch_width", size="small"),
-            *_register(dashboard),
+            *dashboard.offered(
+                pmui.Checkbox.from_param(p.skip_creation, sizing_mode="stretch_width", size="small"),
+                pmui.Checkbox.from_param(p.replace, sizing_mode="stretch_width", size="small"),
+                *_register(dashboard),
+            ),
         ),
     ]
 

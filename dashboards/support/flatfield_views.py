@@ -91,7 +91,7 @@ def _no_slides(dashboard: Any) -> pn.viewable.Viewable:
     return nothing_yet(
         dashboard,
         "Which slides share one illumination?",
-        "Type the folders that hold your slides (each with a sampledef.csv) on the left, or look at sample data.",
+        "Type the folders that hold your slides (each with a sampledef.csv) on the left",
         "The pictures stand here when the slides are found.",
     )
 

@@ -18,6 +18,7 @@ import param
 from analysis.scheduler import open_scheduler
 from analysis.tasks import Cancelled, SchedulerLost
 from dashboards.support.page import error_banner, say, status_line
+from dashboards.support.places import Refused
 
 Output = TypeVar("Output")
 logger = logging.getLogger(__name__)
@@ -29,6 +30,13 @@ class Job(param.Parameterized):
 
     A new job asks the one before it to stop and takes its place; the result of a job that was overtaken is
     dropped. So is that of a job whose page was closed: there is nothing left to show it on.
+
+    Parameters
+    ----------
+    check
+        Called in the thread before each job; what it raises ends the job before it began.
+    **params
+        Parameters below by name.
     """
 
     busy = param.Boolean(default=False, doc="Whether something runs.")
@@ -36,8 +44,9 @@ class Job(param.Parameterized):
     error = param.String(default="", doc="What went wrong last; empty when nothing did.")
     share = param.Integer(default=0, bounds=(0, 100), doc="Progress in percent.")
 
-    def __init__(self, **params: Any) -> None:
+    def __init__(self, *, check: Callable[[], None] | None = None, **params: Any) -> None:
         super().__init__(**params)
+        self._check = check
         self._cancel = threading.Event()
         self._number = 0
         self.closed = False
@@ -77,6 +86,8 @@ class Job(param.Parameterized):
 
         self.param.update(busy=True, words=words, error="", share=0)
         try:
+            if self._check is not None:
+                await asyncio.to_thread(self._check)
             found = await asyncio.to_thread(function, *args, **keywords, progress=progress, cancel=cancel)
         except Cancelled as stop:
             return self._end(number, str(stop))
@@ -120,7 +131,7 @@ class Job(param.Parameterized):
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, Refused):
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     return str(error)
 

@@ -8,15 +8,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from dashboards.support.acts import Outcome, Run, act
-from dashboards.support.guarding import Guard, OAuth
+from dashboards.support.guarding import Guard, OAuth, is_loopback
 from dashboards.support.options import settings_of_file
+from dashboards.support.places import SCHEDULER, Places, Refused, check_places, make_places
 
 OPENED = {
     "roots": "GRATICULE_ROOTS",
@@ -28,9 +29,6 @@ OPENED = {
     "texture": "GRATICULE_TEXTURE",
 }
 """Environment variables that tell the pages which data to open first."""
-
-SCHEDULER = "GRATICULE_SCHEDULER"
-"""Environment variable with the address of the scheduler that pages use."""
 
 LOGOUT = "GRATICULE_LOGOUT"
 """Environment variable that tells the pages to show a way to log out."""
@@ -145,6 +143,9 @@ def serve_command(
     circles: Path | None = None,
     epudata: Path | None = None,
     texture: Path | None = None,
+    data: Paths = None,
+    output: Path | None = None,
+    read_only: bool = False,
     scheduler: str | None = None,
     port: int = 5006,
     address: str = "127.0.0.1",
@@ -183,8 +184,17 @@ def serve_command(
         Folder of an EPU session to open first.
     texture
         Folder of a set of tiles to open first.
+    data
+        Folders that visitors may have read, and nothing outside them, links followed to their ends; all when none is
+        named. Without them, other machines are not served. A path that does not begin at the root is looked for in
+        them, one after the other.
+    output
+        The one folder that visitors may have written into, and read; needs data. With data and without it nothing is
+        written. Folders of results that do not begin at the root are in it.
+    read_only
+        Write nothing: pages neither offer nor do it.
     scheduler
-        Address of a Dask scheduler that the pages have their work done by, unless a visitor names another.
+        Address of a Dask scheduler that the pages have their work done by; with data, visitors name no other.
     port
         Port to listen on; 0 takes any free one.
     address
@@ -226,11 +236,15 @@ def serve_command(
         most_sessions=most_sessions,
     )
     guard.check(address)
-    opened: dict[str, str] = {}
+    hosts = [origin.rpartition(":")[0] or origin for origin in allow_origin or ()]
+    check_places(data, reached_by_others=not all(map(is_loopback, [address, *hosts])))
+    allowed = make_places(data=data or (), output=output, read_only=read_only)
+    opened: dict[str, str] = allowed.environment()
     if demo:
+        _refuse_demo_outside(dir, allowed)
         from dashboards.support.demo import make_demo, opened_by
 
-        opened = opened_by(make_demo(dir, run))
+        opened |= opened_by(make_demo(dir, run))
         run.progress.close()
     given = {
         "roots": roots or [],
@@ -241,6 +255,7 @@ def serve_command(
         "epudata": [epudata],
         "texture": [texture],
     }
+    _refuse_outside(given, allowed)
     for name, paths in given.items():
         if named := [str(Path(path).resolve()) for path in paths if path is not None]:
             opened[OPENED[name]] = os.pathsep.join(named)
@@ -254,6 +269,31 @@ def serve_command(
         open_browser=open,
     )
     return Outcome({})
+
+
+def _refuse_outside(given: Mapping[str, Sequence[Path | None]], allowed: Places) -> None:
+    """Refuse to open first what visitors may not have read."""
+    for name, paths in given.items():
+        for path in paths:
+            try:
+                if path is not None:
+                    allowed.to_read(Path(path).resolve())
+            except Refused:
+                raise ValueError(
+                    f"{name} must be in a folder named with --data; {path} is not. Name its folder there too."
+                ) from None
+
+
+def _refuse_demo_outside(folder: Path, allowed: Places) -> None:
+    """Refuse to make sample data where visitors' results may not go, too."""
+    try:
+        if allowed.restricted:
+            allowed.to_write(folder.resolve())
+    except Refused:
+        raise ValueError(
+            f"dir must be in the folder named with --output when --data is given; {folder} is not. Make sample data "
+            "first, with graticule demo, to only look at them."
+        ) from None
 
 
 app.default(serve_command)

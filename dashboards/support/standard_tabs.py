@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, code_box, empty_state, say, words
+from dashboards.support.places import places
 from dashboards.support.tabs import Shown, show_table
 
 _LINES_SHOWN = 50
@@ -124,13 +126,14 @@ def report_buttons(dashboard: Any, filename: str) -> list[pn.viewable.Viewable]:
         Name of the file taken along.
     """
     button = pmui.Button(label="Write report", variant="outlined", margin=(4, 10, 4, 0))
-    download = pmui.FileDownload(label="Report (HTML)", filename=filename, visible=False, margin=(4, 10))
+    download = pmui.FileDownload(
+        # looked at again when it is taken along: a link may have been put in its place
+        callback=lambda: io.BytesIO(places().to_read(dashboard.report).read_bytes()),
+        label="Report (HTML)", filename=filename, visible=False, margin=(4, 10),
+    )  # fmt: skip
 
     def refresh(*_: Any) -> None:
-        if dashboard.report is None:
-            download.visible = False
-        else:
-            download.param.update(file=str(dashboard.report), visible=True)
+        download.visible = dashboard.report is not None
 
     @gently
     def allow(*_: Any) -> None:
@@ -141,7 +144,7 @@ def report_buttons(dashboard: Any, filename: str) -> list[pn.viewable.Viewable]:
     dashboard.job.param.watch(allow, "busy")
     refresh()
     allow()
-    return [button, download]
+    return dashboard.offered(button, download)
 
 
 def nothing_yet(dashboard: Any, question: str, sentence: str, waiting_for: str) -> pn.viewable.Viewable:
@@ -154,13 +157,14 @@ def nothing_yet(dashboard: Any, question: str, sentence: str, waiting_for: str) 
     question
         What the instrument answers.
     sentence
-        What to do.
+        What to do, without a full stop; sample data are offered beside it, where they may be written.
     waiting_for
         What will stand here when the job that runs is done.
     """
     button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
     button.on_click(lambda _: start(dashboard.load_example))
-    nothing = empty_state(question, sentence, button)
+    offered = dashboard.offered(button)
+    nothing = empty_state(question, f"{sentence}{', or look at sample data' if offered else ''}.", *offered)
     waiting = empty_state("One moment", waiting_for)
 
     @gently

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 from analysis.texture import METHODS, RULES
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
+from dashboards.support.path_settings import path_field
 from dashboards.support.texture_words import tiles_words
 
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
@@ -55,7 +56,7 @@ def _tiles(dashboard: Any) -> list[pn.viewable.Viewable]:
     refresh()
     allow()
     return [
-        pmui.TextInput.from_param(p.folder, placeholder="/data/tiles", **_WIDE),
+        path_field(dashboard, "folder", placeholder="/data/tiles", **_WIDE),
         line,
         layout,
         by_hand,
@@ -213,7 +214,5 @@ def _measured(dashboard: Any) -> list[pn.viewable.Viewable]:
         pmui.Select.from_param(p.preset, **_WIDE),
         pmui.MultiChoice.from_param(p.statistics, sizing_mode="stretch_width"),
         pmui.Select.from_param(p.shading, **_WIDE),
-        pmui.TextInput.from_param(
-            p.model, placeholder="/data/flatfield.bin", visible=p.shading.rx() == "model", **_WIDE
-        ),
+        path_field(dashboard, "model", placeholder="/data/flatfield.bin", visible=p.shading.rx() == "model", **_WIDE),
     ]

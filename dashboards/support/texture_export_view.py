@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 from analysis.texture import OUTPUT_FORMATS
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, error_banner, say, words
+from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_tables import show_frame
@@ -61,7 +62,7 @@ def _what_is_written(dashboard: Any) -> pn.viewable.Viewable:
         value=False,
         size="small",
     )
-    folder = pmui.TextInput.from_param(dashboard.param.output, **_WIDE)
+    folder = path_field(dashboard, "output", **_WIDE)
     button = pmui.Button(label="Write", variant="contained", margin=(8, 10, 4, 0))
     line = words("", margin=(12, 4))
     missing = words(
@@ -96,7 +97,7 @@ def _what_is_written(dashboard: Any) -> pn.viewable.Viewable:
         formats,
         missing,
         folder,
-        pmui.Row(button, line, sizing_mode="stretch_width"),
+        pmui.Row(*dashboard.offered(button), line, sizing_mode="stretch_width"),
         title="Export",
     )
 

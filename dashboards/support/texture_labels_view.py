@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ _CLASSES = """
 .classes span { overflow-wrap: anywhere; }
 .classes i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; }
 """
-_ENDINGS = (".csv", ".json")
 
 
 def build_labels_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
@@ -289,13 +287,7 @@ def _files_card(dashboard: Any) -> pn.viewable.Viewable:
         load.disabled = upload.disabled = dashboard.patches is None
 
     async def uploaded() -> None:
-        content, called = upload.value, str(upload.filename or "labels.csv")
-        with tempfile.TemporaryDirectory() as folder:
-            # a browser may make the name up; what is said of the file should still name it
-            stem, ending = re.sub(r"[^\w .-]", "_", Path(called).stem)[:80], Path(called).suffix.lower()
-            file = Path(folder) / f"{stem or 'labels'}{ending if ending in _ENDINGS else '.csv'}"
-            file.write_bytes(content)
-            await dashboard.load_labels(file)
+        await dashboard.upload_labels(upload.value, str(upload.filename or "labels.csv"))
 
     def taken(event: Any) -> None:
         if event.new:
@@ -315,7 +307,7 @@ def _files_card(dashboard: Any) -> pn.viewable.Viewable:
     allow()
     return card(
         path,
-        pmui.Row(save, load, sizing_mode="stretch_width"),
+        pmui.Row(*dashboard.offered(save), load, sizing_mode="stretch_width"),
         pmui.Row(upload, download, sizing_mode="stretch_width"),
         words("Labels belong to this grid: those of another one are refused.", muted=True),
         title="Save and load", margin=(12, 0, 0, 0),

@@ -12,6 +12,7 @@ import param
 
 from analysis.texture import HAVE_UMAP, METHODS, PRESETS, RULES, STATISTICS
 from dashboards.support.dashboard import Dashboard
+from dashboards.support.path_settings import ReadPath, WorkFolder
 
 CHOSEN = "chosen"
 """What the presets' place says when statistics were chosen one by one."""
@@ -37,7 +38,7 @@ class TextureSettings(Dashboard):
         *LOOKED_UP_BY, "preset", *MEASURED_BY, *CLUSTERED_BY, *SEARCHED_BY, *DRAWN_BY, "output", "classes",
     )  # fmt: skip
 
-    folder = param.String(default="", label="Folder of tiles", doc="Its images make the set.")
+    folder = ReadPath(default="", label="Folder of tiles", doc="Its images make the set.")
     set_rows = param.Integer(default=None, bounds=(1, None), allow_None=True, label="Rows of tiles")
     set_columns = param.Integer(default=None, bounds=(1, None), allow_None=True, label="Columns of tiles")
     pattern = param.String(default="", label="Pattern of names", doc="A regular expression with row and column.")
@@ -60,7 +61,7 @@ class TextureSettings(Dashboard):
         objects={"a surface fitted to the set": "surface", "nothing": "none", "a registered model": "model"},
         label="Shading taken off",
     )
-    model = param.String(default="", label="Flatfield model", doc="TIFF, PNG or .bin, as large as the tiles.")
+    model = ReadPath(default="", label="Flatfield model", doc="TIFF, PNG or .bin, as large as the tiles.")
     leave_out = param.ListSelector(default=["blank", "dark"], objects=list(RULES), label="Left out")
     dark_below = param.Number(default=0.2, bounds=(0.0, 1.0), label="Dark: below this share of the median")
 
@@ -86,7 +87,7 @@ class TextureSettings(Dashboard):
     across = param.Selector(default="PC 1", objects=["PC 1", "PC 2"], label="Across", check_on_set=False)
     up = param.Selector(default="PC 2", objects=["PC 1", "PC 2"], label="Up", check_on_set=False)
 
-    output = param.String(default="texture", label="Output folder", doc="Not that of the tiles.")
+    output = WorkFolder(default="texture", label="Output folder", doc="Not that of the tiles.")
     classes = param.List(default=["class 1", "class 2"], item_type=str, label="Classes")
 
     def __init__(self, **params: Any) -> None:

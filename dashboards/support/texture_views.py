@@ -60,7 +60,7 @@ def _with_tiles(build: Build) -> Build:
         nothing = nothing_yet(
             dashboard,
             "Which patches of a tile set look alike?",
-            "Type the folder of tiles on the left, or look at sample data.",
+            "Type the folder of tiles on the left",
             "The picture of the set stands here when its patches have been measured.",
         )
         return either(dashboard, ["mosaic"], lambda: dashboard.mosaic is not None, build(dashboard, shown), nothing)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from typing import Any
 import param
 
 from analysis.texture import read_labels, save_labels, write_outputs
+from dashboards.support.dashboard import writes
 from dashboards.support.jobs import quiet
+from dashboards.support.places import Refused, places
 from dashboards.support.texture_labelling import TextureLabels
 from dashboards.support.texture_report import write_texture_report
 from dashboards.support.texture_work import key_of_patch, rows_of_labels
 
+_ENDINGS = (".csv", ".json")
 _NOTHING = "There is nothing to {} yet: open a folder of tiles first."
 
 
@@ -40,6 +45,7 @@ class TextureOutputs(TextureLabels):
         self.write_job.words = words
         self.note(words)
 
+    @writes
     async def export(self, formats: Sequence[str], *, classes: bool = False) -> Any:
         """Write the patches into the output folder.
 
@@ -66,6 +72,7 @@ class TextureOutputs(TextureLabels):
             self._wrote(f"{len(written.table):,} files written to {folder}.")
         return written
 
+    @writes
     async def write_report(self) -> Path | None:
         """Write what is shown as one HTML file in the output folder."""
         if self.found is None:
@@ -87,6 +94,7 @@ class TextureOutputs(TextureLabels):
             self._wrote(f"{written} written.")
         return written
 
+    @writes
     async def save_labels(self, path: str | os.PathLike[str]) -> Path | None:
         """Save the labels as CSV or JSON.
 
@@ -97,6 +105,11 @@ class TextureOutputs(TextureLabels):
         """
         if self.patches is None or not self.labels:
             self.write_job.error = "There are no labels to save yet. Give some patches a class first."
+            return None
+        try:
+            path = places().to_write(path)
+        except Refused as refused:
+            self.write_job.error = str(refused)
             return None
         work = functools.partial(quiet(save_labels), dict(self.labels), path, patches=self.patches)
         written = await self._in_turn("Saving labels", work)
@@ -112,6 +125,31 @@ class TextureOutputs(TextureLabels):
         path
             As `save_labels` wrote it.
         """
+        try:
+            path = places().to_work_in(path)
+        except Refused as refused:
+            self.write_job.error = str(refused)
+            return
+        await self._take_labels(path)
+
+    async def upload_labels(self, content: bytes, called: str) -> None:
+        """Take labels from a file that a browser sent.
+
+        Parameters
+        ----------
+        content
+            Of the file.
+        called
+            Its name.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            # a browser may make the name up; what is said of the file should still name it
+            stem, ending = re.sub(r"[^\w .-]", "_", Path(called).stem)[:80], Path(called).suffix.lower()
+            file = Path(folder) / f"{stem or 'labels'}{ending if ending in _ENDINGS else '.csv'}"
+            file.write_bytes(content)
+            await self._take_labels(file)
+
+    async def _take_labels(self, path: str | os.PathLike[str]) -> None:
         patches = self.patches
         if patches is None:
             self.write_job.error = "Labels belong to patches; open a folder of tiles first."

@@ -9,6 +9,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
+from dashboards.support.path_settings import path_field
 from dashboards.support.tiles_words import factor_words, file_size_words, plan_words, size_words, sources_words
 
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
@@ -17,7 +18,6 @@ _LINE = {"muted": True, "margin": (-2, 10, 6, 10)}
 
 def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
     """Return the controls of the tiles page, in sections."""
-    p = dashboard.param
     return [
         section("1  Images", *_images(dashboard)),
         section("2  Pixel size", *_sizes(dashboard)),
@@ -25,9 +25,9 @@ def build_sidebar(dashboard: Any) -> list[pn.viewable.Viewable]:
         section("4  Tiles", *_tiles(dashboard)),
         section(
             "5  Export",
-            pmui.TextInput.from_param(p.masks, placeholder="none", **_WIDE),
-            pmui.TextInput.from_param(p.labels, placeholder="none", **_WIDE),
-            pmui.TextInput.from_param(p.working_dir, placeholder="/data/tiles", **_WIDE),
+            path_field(dashboard, "masks", placeholder="none", **_WIDE),
+            path_field(dashboard, "labels", placeholder="none", **_WIDE),
+            path_field(dashboard, "working_dir", placeholder="/data/tiles", **_WIDE),
             *_export(dashboard),
         ),
     ]
@@ -39,7 +39,9 @@ def _pair(first: Any, second: Any, **options: Any) -> pmui.Row:
 
 def _images(dashboard: Any) -> list[pn.viewable.Viewable]:
     p = dashboard.param
-    folder = pmui.TextAreaInput.from_param(p.folder, placeholder="/data/images", rows=2, max_rows=4, **_WIDE)
+    folder = path_field(
+        dashboard, "folder", widget=pmui.TextAreaInput, placeholder="/data/images", rows=2, max_rows=4, **_WIDE
+    )
     line = words("", **_LINE)
     image = pmui.Select.from_param(p.image, **_WIDE)
     channel, plane = (pmui.IntInput.from_param(each, start=1, **_WIDE) for each in (p.channel, p.plane))
@@ -188,4 +190,4 @@ def _export(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(refresh, ["plan", "format", "working_dir"])
     dashboard.job.param.watch(refresh, "busy")
     refresh()
-    return [line, button]
+    return [line, *dashboard.offered(button)]

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.tabs import Shown, show_table
 from dashboards.support.tiles_merge_work import MergedPictures, merged_folder
@@ -35,11 +36,13 @@ _MOST_ROWS = 2000
 def files_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     """Return what will be written, the button that does it, and what was written."""
     content = pn.GridBox(
-        card(
-            *_planned(dashboard),
-            pmui.Row(*_buttons(dashboard)),
-            pmui.Row(*report_buttons(dashboard, REPORT)),
-            title="What to write",
+        *dashboard.offered(
+            card(
+                *_planned(dashboard),
+                pmui.Row(*_buttons(dashboard)),
+                pmui.Row(*report_buttons(dashboard, REPORT)),
+                title="What to write",
+            )
         ),
         card(_there(dashboard), pmui.Row(*_remove(dashboard)), title="What is there"),
         ncols=2,
@@ -57,7 +60,7 @@ def files_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
     shown(refresh)()
     return pmui.Column(
         content,
-        card(table, title="Tiles written last", margin=(12, 0)),
+        *dashboard.offered(card(table, title="Tiles written last", margin=(12, 0))),
         sizing_mode="stretch_width",
         margin=(12, 0),
     )
@@ -95,7 +98,7 @@ def _buttons(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(allow, ["plan", "working_dir"])
     dashboard.job.param.watch(allow, "busy")
     allow()
-    return [button]
+    return dashboard.offered(button)
 
 
 def _there(dashboard: Any) -> pn.viewable.Viewable:
@@ -140,7 +143,7 @@ def _remove(dashboard: Any) -> list[pn.viewable.Viewable]:
     dashboard.param.watch(allow, "earlier")
     dashboard.job.param.watch(allow, "busy")
     allow()
-    return [button, dialog]
+    return dashboard.offered(button, dialog)
 
 
 # ---- merging ---------------------------------------------------------------------------------------------
@@ -178,11 +181,10 @@ def merge_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         words("Tiles of the output folder, or a network's predictions for them, put together to whole images.",
               variant="body1", margin=(4, 4)),
         card(
-            pmui.TextInput.from_param(p.working_dir, label="Folder of tiles", **_WIDE),
-            pmui.TextInput.from_param(p.predictions, placeholder="none: merge the tiles themselves", **_WIDE),
+            path_field(dashboard, "working_dir", label="Folder of tiles", **_WIDE),
+            path_field(dashboard, "predictions", placeholder="none: merge the tiles themselves", **_WIDE),
             pmui.Select.from_param(p.blending, **_WIDE),
-            line,
-            button,
+            *dashboard.offered(line, button),
         ),
         problems,
         card(pictures, title="Source and merged image", margin=(12, 0)),

@@ -85,7 +85,7 @@ def _no_images(dashboard: Any) -> pn.viewable.Viewable:
     return nothing_yet(
         dashboard,
         "How do I cut my images into tiles that a network can learn from?",
-        "Type a folder of images (TIFF, PNG, JPEG) on the left, or look at sample data.",
+        "Type a folder of images (TIFF, PNG, JPEG) on the left",
         "The images stand here when they have been looked at.",
     )
 
