@@ -20,6 +20,9 @@ import param
 from panel.custom import JSComponent
 from panel.util import edit_readonly
 
+from dashboards.support.accessible import describe_figure
+from dashboards.support.header import header_links, starts_dark
+
 ACCENT = "#0f6e84"
 ACCENT_DARK = "#5cb8cb"
 INK = "#1c2430"
@@ -44,7 +47,16 @@ _SHARED_THEME = {
         "button": {"textTransform": "none", "fontWeight": 600},
         "overline": {"textTransform": "none", "letterSpacing": 0, "fontWeight": 600, "fontSize": "0.8rem"},
     },
-    "components": {"MuiTab": {"styleOverrides": {"root": {"textTransform": "none", "fontSize": "0.92rem"}}}},
+    "components": {
+        "MuiTab": {"styleOverrides": {"root": {"textTransform": "none", "fontSize": "0.92rem"}}},
+        "MuiButtonBase": {
+            "styleOverrides": {"root": {"&.Mui-focusVisible": {"outline": "2px solid", "outlineOffset": "-2px"}}}
+        },
+        # a label stays readable when what it names cannot be changed
+        "MuiFormLabel": {
+            "styleOverrides": {"root": {"&.Mui-disabled": {"color": "var(--mui-palette-text-secondary)"}}}
+        },
+    },
 }
 THEME = {
     "light": {
@@ -53,6 +65,7 @@ THEME = {
             "primary": {"main": ACCENT},
             "background": {"default": "#f6f7f9", "paper": "#ffffff"},
             "text": {"primary": INK, "secondary": MUTED},
+            "action": {"active": MUTED},
             "divider": LINE,
         },
     },
@@ -62,6 +75,8 @@ THEME = {
             "primary": {"main": ACCENT_DARK},
             "background": {"default": "#14181e", "paper": "#1b2027"},
             "text": {"primary": "#e6e9ee", "secondary": "#a4adba"},
+            "action": {"active": "#a4adba"},
+            "error": {"main": "#ff7b72"},
             "divider": "#343c47",
         },
     },
@@ -77,6 +92,8 @@ _PAGE_LOOK = {
     },
     "& .header .title": {"color": "inherit", "fontSize": "1.15rem", "fontWeight": 650},
     "& .header a": {"color": "inherit"},
+    # the bar of the page's own state, which is not followed, has no name
+    "& .header > .MuiLinearProgress-root": {"display": "none"},
     "& .header .logo": {"height": "1.7em !important"},
     "& .sidebar.MuiDrawer-paper": {"backgroundColor": "background.default"},
 }
@@ -412,16 +429,10 @@ def code_box(title: str, text: str) -> CodeBox:
 # Pages --------------------------------------------------------------------------------------------------------------
 
 
-def _links(here):
-    """Links of the header, to the front page and to every instrument but this one."""
+def _links():
+    """Label and address of the front page and of every instrument."""
     links = [("Front page", "home"), *((instrument.title, instrument.name) for instrument in served_instruments())]
-    markup = "".join(f'<a href="./{name}">{as_text(label)}</a>' for label, name in links if name != here)
-    look = f"""
-    :host {{ color: inherit; font: 500 0.9rem {FONTS}; }}
-    a {{ color: inherit; text-decoration: none; padding: 6px 12px; border-radius: 6px; opacity: 0.8; }}
-    a:hover, a:focus-visible {{ opacity: 1; background: rgba(127, 140, 160, 0.16); }}
-    """
-    return pn.pane.HTML(markup, stylesheets=[look], margin=(0, 8))
+    return [(label, f"./{name}") for label, name in links]
 
 
 def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, here: str = "", **options) -> pmui.Page:
@@ -436,7 +447,7 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
     main
         What fills the page.
     here
-        Name of the page (``"flatfield"``), which then is not linked to.
+        Name of the page (``"flatfield"``), which the header marks.
     **options
         Further options of `panel_material_ui.Page`.
 
@@ -451,15 +462,16 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
         title=full_title,
         sidebar=list(sidebar),
         main=list(main),
-        header=[pn.HSpacer(), _links(here)],
         sidebar_width=SIDEBAR_WIDTH_PX,
         site_url="./home",
         logo=mark,
         theme_config=THEME,
         sx=_PAGE_LOOK,
         busy_indicator=None,
+        dark_theme=starts_dark(),
         **options,
     )
+    made.header = [pn.HSpacer(), header_links(made, _links(), f"./{here}")]
     with edit_readonly(made):
         # following the server's state, the page would look through all its parts before and after every event, which
         # takes longer than most answers; the jobs say what runs
@@ -514,3 +526,4 @@ def plain(plot, element) -> None:
         axis.major_tick_line_color = None
         axis.minor_tick_line_color = None
         axis.axis_label_text_font_style = "normal"
+    describe_figure(figure)
