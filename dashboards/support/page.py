@@ -33,8 +33,8 @@ SOFT = "#9fc6d1"
 CURVE = "#c77d11"
 LINE_RED = "#c1121f"
 NO_VALUE = "#c9ced6"
-# Told apart by colour-blind eyes (after Okabe and Ito, darkened for thin lines).
-GROUP_COLOURS = ("#0f6e84", "#c77d11", "#7b4ea3", "#2f8f5b", "#b0476b", "#4a6fb5", "#8a6d3b", "#3f4a59")
+# Told apart by every kind of colour-blind eye, on a light page and on a dark one; a test simulates it.
+GROUP_COLOURS = ("#0f6e84", "#c77d11", "#7927c1", "#8ea96d", "#973000", "#d07ff6", "#5a0afb", "#7e4e45")
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 MONOSPACE = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace"
 SIDEBAR_WIDTH_PX = 340
