@@ -109,6 +109,7 @@ def open_tabs(page):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tab_with_data(opened, page, excused, name, theme):
     page.emulate_media(color_scheme=theme)
+    page.set_default_timeout(120_000)
     opened(f"/{name}")
     faults = []
     for tab in open_tabs(page):
