@@ -5,11 +5,15 @@ import math
 import panel as pn
 import panel_material_ui as pmui
 
+from analysis import __version__
 from dashboards.support.dashboard import serve_page
-from dashboards.support.page import ACCENT, Instrument, card, page, served_instruments, words
+from dashboards.support.page import ACCENT, Instrument, card, code_box, page, served_instruments, words
 
 SENTENCE = "See, tweak and export the quality control of your microscope images."
-MORE = "Every page says how to do the same in Python and in the shell."
+MORE = "Choose what you want to know. Each page starts with sample data or with a folder of yours."
+SHELL = """graticule demo
+graticule --help"""
+PYTHON = "from analysis.flatfield import compare_mean_images"
 
 
 def _matrix_picture() -> str:
@@ -24,7 +28,8 @@ def _matrix_picture() -> str:
     for position in (3, 7):
         at = 14 * position - 0.3
         cells.append(f'<path d="M{at} 0V126M0 {at}H126" stroke="#c1121f" stroke-width="1.4"/>')
-    return f'<svg viewBox="0 0 126 126" width="126" height="126" role="img" aria-label="matrix">{"".join(cells)}</svg>'
+    said = 'role="img" aria-label="slides compared"'
+    return f'<svg viewBox="0 0 126 126" width="126" height="126" {said}>{"".join(cells)}</svg>'
 
 
 def _field_picture() -> str:
@@ -49,7 +54,7 @@ def _holes_picture() -> str:
             if (row, column) in ((1, 2), (2, 6)):
                 marks += [f'<circle cx="{cx + 2.2}" cy="{cy + 1.6}" r="3.6"/>' for cx, cy in places]
     return (
-        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="exposures">'
+        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="foil holes">'
         '<rect width="304" height="126" rx="3" fill="#c9ced6"/>'
         f'<g fill="#eef1f4">{"".join(holes)}</g><g fill="{ACCENT}" fill-opacity="0.75">{"".join(shots)}</g>'
         f'<g fill="#e0590b" fill-opacity="0.9">{"".join(marks)}</g></svg>'
@@ -125,7 +130,7 @@ def _texture_picture() -> str:
             x, y = cx + away * math.cos(angle), cy + 0.8 * away * math.sin(angle)
             points.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}"/>')
     return (
-        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="texture"><defs>'
+        '<svg viewBox="0 0 304 126" width="304" height="126" role="img" aria-label="patches"><defs>'
         '<clipPath id="set"><rect width="162" height="126" rx="3"/></clipPath></defs>'
         f'<g clip-path="url(#set)"><rect width="162" height="126" fill="#22303a"/>{"".join(patches)}'
         '<path d="M81 0V126M0 63H162" stroke="#ffffff" stroke-opacity="0.7" stroke-width="1.2"/></g>'
@@ -172,6 +177,22 @@ def instrument_card(instrument: Instrument) -> pmui.Paper:
     )
 
 
+def other_ways_card() -> pmui.Paper:
+    """Card that says how to work without these pages, and which version this is."""
+    return card(
+        words("Without a browser", variant="h6", margin=0),
+        words("Every page says how to do the same in Python and in the shell, in a notebook or every night.",
+              variant="body1", margin=(2, 0, 8, 0)),
+        code_box("Shell", SHELL),
+        code_box("Python", PYTHON),
+        words(f"Graticule {__version__}", muted=True, margin=(14, 0, 0, 0)),
+        sizing_mode=None,
+        width=376,
+        margin=8,
+        sx={"p": 2.5, "backgroundColor": "background.default"},
+    )  # fmt: skip
+
+
 def build() -> pmui.Page:
     """The front page."""
     return page(
@@ -180,13 +201,15 @@ def build() -> pmui.Page:
             pmui.Column(
                 words(SENTENCE, variant="h5", margin=(0, 8, 4, 8), sx={"fontWeight": 600}),
                 words(MORE, muted=True, variant="body1", margin=(0, 8, 16, 8)),
-                pn.FlexBox(*[instrument_card(each) for each in served_instruments()], align_items="stretch"),
+                pn.FlexBox(
+                    *[instrument_card(each) for each in served_instruments()], other_ways_card(), align_items="stretch"
+                ),
                 sizing_mode="stretch_width",
                 margin=(32, 32),
             )
         ],
         here="home",
-        main_width=1320,
+        main_width=1270,
     )
 
 

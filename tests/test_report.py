@@ -52,7 +52,7 @@ def test_everything_asked_for_is_there():
     ):
         assert words in html
     assert "<p>First.</p><p>Second.</p>" in html
-    assert html.count('<img alt="" src="data:image/png;base64,') == 2
+    assert html.count('<img alt="Table" src="data:image/png;base64,') == 2
 
 
 def test_names_are_never_markup():

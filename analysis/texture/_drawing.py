@@ -7,9 +7,9 @@ import pandas as pd
 
 COLOURS: tuple[str, ...] = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7b4173", "#8c6d31", "#5e3c99",
-    "#b2df8a", "#a6761d",
+    "#b2df8a", "#6e0b25",
 )  # fmt: skip
-"""Colours of clusters and classes, from the first; the first seven are told apart by colour-blind people too."""
+"""Colours of clusters and classes, from the first; colour-blind people tell them apart too, the first seven easily."""
 _VIRIDIS = (
     (68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121),
     (109, 205, 89), (180, 222, 44), (253, 231, 37),

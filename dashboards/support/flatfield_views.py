@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 from analysis.flatfield import Groups, choose_layers
 from analysis.tables import table_text
 from dashboards.support.flatfield_matrix import group_lines, matrix_cell, plot_dendrogram, plot_matrix
+from dashboards.support.flatfield_pair_choice import pair_choice
 from dashboards.support.flatfield_plots import (
     no_image,
     plot_field,
@@ -184,8 +185,12 @@ def _pair_view(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     dashboard.param.watch(refresh, ["pair", "threshold"])
     refresh()
-    hint = empty_state("Choose a pair", "Click a cell of the matrix to see both mean images and where they differ.")
+    hint = empty_state(
+        "Choose a pair",
+        "Click a cell of the matrix, or choose two slides above, to see both mean images and where they differ.",
+    )
     return pmui.Column(
+        pair_choice(dashboard),
         dashboard.pair_job.panel(),
         either(dashboard, ["pair"], lambda: dashboard.pair is not None, content, hint),
         sizing_mode="stretch_width",

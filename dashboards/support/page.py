@@ -21,6 +21,8 @@ import param
 from panel.custom import JSComponent
 from panel.util import edit_readonly
 
+from dashboards.support.accessible import describe_figure
+from dashboards.support.header import header_links, starts_dark
 from dashboards.support.template import PAGE
 
 ACCENT = "#0f6e84"
@@ -33,8 +35,8 @@ SOFT = "#9fc6d1"
 CURVE = "#c77d11"
 LINE_RED = "#c1121f"
 NO_VALUE = "#c9ced6"
-# Told apart by colour-blind eyes (after Okabe and Ito, darkened for thin lines).
-GROUP_COLOURS = ("#0f6e84", "#c77d11", "#7b4ea3", "#2f8f5b", "#b0476b", "#4a6fb5", "#8a6d3b", "#3f4a59")
+# Told apart by every kind of colour-blind eye, on a light page and on a dark one; a test simulates it.
+GROUP_COLOURS = ("#0f6e84", "#c77d11", "#7927c1", "#8ea96d", "#973000", "#d07ff6", "#5a0afb", "#7e4e45")
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 MONOSPACE = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace"
 SIDEBAR_WIDTH_PX = 340
@@ -47,7 +49,16 @@ _SHARED_THEME = {
         "button": {"textTransform": "none", "fontWeight": 600},
         "overline": {"textTransform": "none", "letterSpacing": 0, "fontWeight": 600, "fontSize": "0.8rem"},
     },
-    "components": {"MuiTab": {"styleOverrides": {"root": {"textTransform": "none", "fontSize": "0.92rem"}}}},
+    "components": {
+        "MuiTab": {"styleOverrides": {"root": {"textTransform": "none", "fontSize": "0.92rem"}}},
+        "MuiButtonBase": {
+            "styleOverrides": {"root": {"&.Mui-focusVisible": {"outline": "2px solid", "outlineOffset": "-2px"}}}
+        },
+        # a label stays readable when what it names cannot be changed
+        "MuiFormLabel": {
+            "styleOverrides": {"root": {"&.Mui-disabled": {"color": "var(--mui-palette-text-secondary)"}}}
+        },
+    },
 }
 THEME = {
     "light": {
@@ -56,6 +67,7 @@ THEME = {
             "primary": {"main": ACCENT},
             "background": {"default": "#f6f7f9", "paper": "#ffffff"},
             "text": {"primary": INK, "secondary": MUTED},
+            "action": {"active": MUTED},
             "divider": LINE,
         },
     },
@@ -65,6 +77,8 @@ THEME = {
             "primary": {"main": ACCENT_DARK},
             "background": {"default": "#14181e", "paper": "#1b2027"},
             "text": {"primary": "#e6e9ee", "secondary": "#a4adba"},
+            "action": {"active": "#a4adba"},
+            "error": {"main": "#ff7b72"},
             "divider": "#343c47",
         },
     },
@@ -80,6 +94,8 @@ _PAGE_LOOK = {
     },
     "& .header .title": {"color": "inherit", "fontSize": "1.15rem", "fontWeight": 650},
     "& .header a": {"color": "inherit"},
+    # the bar of the page's own state, which is not followed, has no name
+    "& .header > .MuiLinearProgress-root": {"display": "none"},
     "& .header .logo": {"height": "1.7em !important"},
     "& .sidebar.MuiDrawer-paper": {"backgroundColor": "background.default"},
 }
@@ -415,18 +431,12 @@ def code_box(title: str, text: str) -> CodeBox:
 # Pages --------------------------------------------------------------------------------------------------------------
 
 
-def _links(here):
-    """Links of the header, to the front page and to every instrument but this one."""
+def _links():
+    """Label and address of the front page and of every instrument."""
     links = [("Front page", "home"), *((instrument.title, instrument.name) for instrument in served_instruments())]
     if os.environ.get("GRATICULE_LOGOUT"):
         links.append(("Log out", "logout"))
-    markup = "".join(f'<a href="./{name}">{as_text(label)}</a>' for label, name in links if name != here)
-    look = f"""
-    :host {{ color: inherit; font: 500 0.9rem {FONTS}; }}
-    a {{ color: inherit; text-decoration: none; padding: 6px 12px; border-radius: 6px; opacity: 0.8; }}
-    a:hover, a:focus-visible {{ opacity: 1; background: rgba(127, 140, 160, 0.16); }}
-    """
-    return pn.pane.HTML(markup, stylesheets=[look], margin=(0, 8))
+    return [(label, f"./{name}") for label, name in links]
 
 
 def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, here: str = "", **options) -> pmui.Page:
@@ -441,7 +451,7 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
     main
         What fills the page.
     here
-        Name of the page (``"flatfield"``), which then is not linked to.
+        Name of the page (``"flatfield"``), which the header marks.
     **options
         Further options of `panel_material_ui.Page`.
 
@@ -456,7 +466,6 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
         title=full_title,
         sidebar=list(sidebar),
         main=list(main),
-        header=[pn.HSpacer(), _links(here)],
         sidebar_width=SIDEBAR_WIDTH_PX,
         site_url="./home",
         logo=mark,
@@ -464,8 +473,10 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
         sx=_PAGE_LOOK,
         busy_indicator=None,
         template=PAGE,
+        dark_theme=starts_dark(),
         **options,
     )
+    made.header = [pn.HSpacer(), header_links(made, _links(), f"./{here}")]
     with edit_readonly(made):
         # following the server's state, the page would look through all its parts before and after every event, which
         # takes longer than most answers; the jobs say what runs
@@ -520,3 +531,4 @@ def plain(plot, element) -> None:
         axis.major_tick_line_color = None
         axis.minor_tick_line_color = None
         axis.axis_label_text_font_style = "normal"
+    describe_figure(figure)

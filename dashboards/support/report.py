@@ -22,6 +22,7 @@ from bokeh.resources import Resources
 from markupsafe import Markup
 
 from analysis.files import whole_file
+from dashboards.support.accessible import MEND
 from dashboards.support.page import ACCENT, FONTS, INK, LINE, MARK, MONOSPACE, MUTED
 
 LARGEST_ROWS = 500
@@ -49,6 +50,7 @@ _HEAD = """<!doctype html>
 _TAIL = """
 {{ scripts }}
 <script>{{ sorting }}</script>
+<script>{{ mending }}</script>
 </body>
 </html>
 """
@@ -196,6 +198,7 @@ def document(title: str, resources: Markup, body: Markup, scripts: Markup) -> st
         body=marked("body", body),
         scripts=marked("scripts", scripts),
         sorting=Markup(_SORTING),
+        mending=Markup(f"{MEND}keep_mended(document.body)"),
     )
 
 
@@ -277,7 +280,7 @@ class Report:
                 "title": title,
                 "anchor": f"section-{number}",
                 "paragraphs": [part for part in re.split(r"\n\s*\n", text.strip()) if part],
-                "blocks": [_block_html(block, places) for block in blocks],
+                "blocks": [_block_html(block, places, title) for block in blocks],
             }
             for number, (title, text, blocks) in enumerate(sections, start=1)
         ]
@@ -337,18 +340,18 @@ def _drawn(blocks):
     return models
 
 
-def _block_html(block, places):
-    """HTML of a block; that of the pictures of Bokeh comes from the iterator `places`."""
+def _block_html(block, places, title):
+    """HTML of a block of a section; that of the pictures of Bokeh comes from the iterator `places`."""
     if isinstance(block, Markup):
         return block
     if isinstance(block, list):
-        inside = Markup("").join(_block_html(part, places) for part in block)
+        inside = Markup("").join(_block_html(part, places, title) for part in block)
         return Markup('<div class="side-by-side">{}</div>').format(inside)
     if isinstance(block, pd.DataFrame):
         return table_html(block)
     if isinstance(block, bytes):
         address = "data:image/png;base64," + base64.b64encode(block).decode()
-        return Markup('<div class="picture"><img alt="" src="{}"></div>').format(address)
+        return Markup('<div class="picture"><img alt="{}" src="{}"></div>').format(title, address)
     if isinstance(block, str):
         return Markup("<pre>{}</pre>").format(block)
     return Markup('<div class="picture">{}</div>').format(next(places))

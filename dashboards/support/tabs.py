@@ -80,6 +80,7 @@ _TABLE_LOOK = """
 :host .tabulator .tabulator-header, :host .tabulator .tabulator-header .tabulator-col { background: none; }
 :host .tabulator .tabulator-row { min-height: 0; }
 :host .tabulator .tabulator-row .tabulator-cell { padding: 5px 10px; }
+:host .tabulator .tabulator-row:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
 """
 
 
