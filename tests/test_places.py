@@ -199,7 +199,7 @@ def test_others_are_served_only_with_data(tree):
         (["--data", "data", "--roots", "data", "data_evil"], "roots must be in a folder named with --data; data_evil"),
         (["--data", "data", "--output", "output", "--demo", "--dir", "outside"], "dir must be in the folder named"),
         (["--data", "data", "--demo", "--dir", "data"], "dir must be in the folder named with --output"),
-        (["--address", "0.0.0.0", "--allow-origin", "lab:5006"], "data must name the folders"),
+        (["--address", "0.0.0.0", "--allow-origin", "lab:5006", "--login-by-proxy"], "data must name the folders"),
     ],
 )
 def test_serve_says_what_is_wrong_at_start(tree, monkeypatch, capsys, arguments, said):

@@ -20,8 +20,9 @@ OWN = [sys.executable, "-c", "from dashboards.support.command import main; main(
 
 @pytest.fixture(scope="module")
 def server(start_server, tmp_path_factory):
-    line = [*OWN, "--allow-origin", "pages.example.org", "--most-sessions", "12"]
-    yield from start_server(tmp_path_factory.mktemp("served"), {}, line)
+    folder = tmp_path_factory.mktemp("served")
+    line = [*OWN, "--allow-origin", "pages.example.org", "--most-sessions", "12", "--data", str(folder)]
+    yield from start_server(folder, {}, line)
 
 
 @pytest.fixture(scope="module")

@@ -227,7 +227,25 @@ def build_page(dashboard: Dashboard, title: str, name: str) -> pn.viewable.Viewa
     """
     pn.state.on_session_destroyed(lambda _: dashboard.close())
     dashboard.scheduler = dashboard.scheduler or os.environ.get(SCHEDULER, "")
-    return page(title, dashboard.controls(), [dashboard.main()], here=name)
+    made = page(title, dashboard.controls(), [dashboard.main()], here=name)
+    pn.state.on_session_destroyed(lambda _: let_go(made))
+    return made
+
+
+def let_go(made: pn.viewable.Viewable) -> None:
+    """Have HoloViews forget the plots of a closed page, which it keeps in a list of its own, and the page with them.
+
+    Panel would, but does not find them within components whose models Bokeh has emptied before it asks.
+
+    Parameters
+    ----------
+    made
+        The page.
+    """
+    for pane in made.select(pn.pane.HoloViews):
+        for plot, _ in pane._plots.values():
+            plot.cleanup()
+        pane._plots.clear()
 
 
 def serve_page(running: str, module: str) -> None:

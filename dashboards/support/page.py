@@ -477,11 +477,21 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
         **options,
     )
     made.header = [pn.HSpacer(), header_links(made, _links(), f"./{here}")]
-    with edit_readonly(made):
-        # following the server's state, the page would look through all its parts before and after every event, which
-        # takes longer than most answers; the jobs say what runs
-        made.busy = False
+    _leave_server_state(made)
     return made
+
+
+def _leave_server_state(made: pmui.Page) -> None:
+    """Have a page no longer follow whether the server is busy.
+
+    It would look through all its parts before and after every event, which takes longer than most answers; the jobs say
+    what runs. And the server would keep the page, with all that it shows, long after it was closed.
+    """
+    for watcher in list(pn.state.param.watchers.get("busy", {}).get("value", ())):
+        if getattr(getattr(watcher.fn, "__self__", None), "self", None) is made:
+            pn.state.param.unwatch(watcher)
+    with edit_readonly(made):
+        made.busy = False
 
 
 def guarded(build: Callable[[], pn.viewable.Viewable]) -> pn.viewable.Viewable:

@@ -1,0 +1,48 @@
+"""Pages that were closed are gone: nothing of them stays in the server's memory."""
+
+import asyncio
+import gc
+import urllib.request
+
+from bokeh.document import Document
+
+from dashboards.support.door import guarded_server
+from dashboards.support.guarding import Guard
+from dashboards.support.page import INSTRUMENTS
+from dashboards.support.serving import free_port, instrument_files
+
+LONGEST_WAIT_S = 90
+
+
+def documents():
+    """How many pages there are in memory."""
+    gc.collect()
+    return sum(type(each) is Document for each in gc.get_objects())
+
+
+async def pages_left():
+    """Open every page, without the socket that keeps it, and wait until the server takes them for closed."""
+    port = free_port("127.0.0.1", 0)
+    server = guarded_server(Guard(), address="127.0.0.1", port=port, panels=instrument_files(), title="", start=False)
+    server.start()
+    try:
+        before = documents()
+        most = 0
+        for path in ["home", *(instrument.name for instrument in INSTRUMENTS)]:
+            answer = await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/{path}", timeout=60)
+            answer.close()
+            most = max(most, documents() - before)
+        for _ in range(LONGEST_WAIT_S):
+            await asyncio.sleep(1)
+            if not any(context.sessions for context in server._tornado.applications.values()):
+                break
+        await asyncio.sleep(1)
+        return most, documents() - before
+    finally:
+        server.stop(wait=False)
+
+
+def test_pages_that_nobody_has_open_leave_nothing_behind():
+    most, left = asyncio.run(pages_left())
+    assert most > 0
+    assert left <= 0
