@@ -90,7 +90,8 @@ def settle(page):
     page.wait_for_function(
         """() => {
         const count = root => [...root.querySelectorAll("*")].reduce(
-          (sum, each) => sum + 1 + 1000 * each.matches(".Mui-disabled, :disabled") + (each.shadowRoot ? count(each.shadowRoot) : 0), 0)
+          (sum, each) => sum + 1 + 1000 * each.matches(".Mui-disabled, :disabled")
+            + (each.shadowRoot ? count(each.shadowRoot) : 0), 0)
         const now = count(document), same = window.counted === now
         window.counted = now
         return same
