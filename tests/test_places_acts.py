@@ -18,7 +18,7 @@ from analysis.synthetic.flatfield import draw_cohort
 from analysis.synthetic.texture import draw_tile_set
 from analysis.synthetic.tiles import draw_images
 from analysis.tiles import read_manifest
-from dashboards.support.guard import guard
+from dashboards.support.file_wall import guard
 from dashboards.support.path_settings import WorkFolder
 from dashboards.support.places import Refused
 
@@ -312,7 +312,7 @@ def test_a_picked_name_that_is_not_offered_opens_nothing(world, instrument, sett
         return real(path, **how)
 
     # by which the guard is told of every file
-    monkeypatch.setattr("dashboards.support.guard.os.path.realpath", watch)
+    monkeypatch.setattr("dashboards.support.file_wall.os.path.realpath", watch)
     for value in (str(world / "outside" / "f.png"), "../../../outside/f.png", "/etc/passwd"):
         with contextlib.suppress(ValueError, KeyError, IndexError):
             setattr(made, setting, value)

@@ -11,7 +11,7 @@ from test_places import attacks
 from dashboards.circles import CirclesDashboard
 from dashboards.exposures import ExposuresDashboard
 from dashboards.flatfield import FlatfieldDashboard
-from dashboards.support.guard import guard
+from dashboards.support.file_wall import guard
 from dashboards.support.page import INSTRUMENTS
 from dashboards.support.path_settings import CheckedSetting, FileStem, ReadPaths, SchedulerAddress, WorkFolder
 from dashboards.support.places import Refused, places

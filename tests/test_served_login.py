@@ -16,10 +16,10 @@ from asking import PASSWORD, ask, cookie_of, log_in, open_socket, token_of, try_
 from playwright.sync_api import expect
 
 from dashboards.support.command import main
-from dashboards.support.guarding import Guard, OAuth
 from dashboards.support.logins import Accounts, Tickets, Waits, hashed, matches, read_accounts
 from dashboards.support.password_command import set_password
 from dashboards.support.serving import instrument_files
+from dashboards.support.serving_rules import Guard, OAuth
 
 PAGES = list(instrument_files())
 OWN = [sys.executable, "-c", "from dashboards.support.command import main; main()", "serve", "--port", "0"]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import panel as pn
 import param
 
-from dashboards.support.guard import guard
+from dashboards.support.file_wall import guard
 from dashboards.support.jobs import Job, on_scheduler, quiet
 from dashboards.support.page import guarded, page, section, words
 from dashboards.support.path_settings import SchedulerAddress, WorkFolder, allowed_defaults, check_again, path_field

@@ -21,9 +21,9 @@ from tornado.ioloop import PeriodicCallback
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, OutputTransform, RequestHandler, decode_signed_value
 
-from dashboards.support.guarding import Guard
 from dashboards.support.login_pages import LOGIN, LOGOUT, PasswordLogin, sheet
 from dashboards.support.logins import Accounts, Tickets
+from dashboards.support.serving_rules import Guard
 
 MOST_MESSAGE_BYTES = 16 * 1024**2
 """The largest message that a browser may send: an uploaded file of labels with what is around it."""

@@ -15,9 +15,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from dashboards.support.acts import Outcome, Run, act
-from dashboards.support.guarding import Guard, OAuth, is_loopback
 from dashboards.support.options import settings_of_file
 from dashboards.support.places import SCHEDULER, Places, Refused, check_places, make_places
+from dashboards.support.serving_rules import Guard, OAuth, is_loopback
 
 OPENED = {
     "roots": "GRATICULE_ROOTS",
