@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
+import re
 import secrets
+import socket
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +21,13 @@ from filelock import SoftFileLock, Timeout
 _STRAY = ".graticule-tmp"
 _STRAY_AGE_S = 24 * 3600
 _NAMELESS_S, _LOOK_EVERY_S = 2.0, 0.5
+_CURES = {
+    errno.ENOSPC: "; make room there or choose another folder, and do it again: what is finished is kept",
+    errno.EDQUOT: "; make room there or choose another folder, and do it again: what is finished is kept",
+    errno.EROFS: "; choose a folder that can be written",
+    errno.ESTALE: "; is its disk or share still there?",
+    errno.EIO: "; is its disk or share still there?",
+}
 NAMELESS_TABLE_S = 30.0
 """Age from which the marker of a table, which other programs lock too, counts as left behind."""
 
@@ -54,7 +66,7 @@ def whole_file(
     """
     final = Path(os.path.realpath(path))  # what a link leads to is what others read
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}")
+    temporary = final.with_name(f".{final.name}.{_own_ending()}")
     try:
         with open(temporary, mode, **open_options) as handle:
             yield handle
@@ -67,7 +79,9 @@ def whole_file(
     except OSError as error:
         if error.errno is None or (error.filename and Path(error.filename) not in (temporary, final)):
             raise
-        raise OSError(error.errno, f"{error.strerror} while writing", str(final)) from error
+        raise OSError(
+            error.errno, f"{error.strerror} while writing{_CURES.get(error.errno, '')}", str(final)
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -93,7 +107,7 @@ def whole_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(os.path.realpath(path))
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}")
+    temporary = final.with_name(f".{final.name}.{_own_ending()}")
     try:
         yield temporary
         with open(temporary, "rb+") as handle:
@@ -103,15 +117,20 @@ def whole_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: str | os.PathLike[str], *, older_than_s: float = _STRAY_AGE_S) -> list[Path]:
+def sweep(folder: str | os.PathLike[str], *, older_than_s: float = _STRAY_AGE_S, below: bool = False) -> list[Path]:
     """Remove temporary files that killed processes left in a folder.
+
+    Those of processes that ran here and no longer do go at once. Whether those of other machines still run cannot be
+    told, so theirs go when they are old.
 
     Parameters
     ----------
     folder
-        Where to look; sub-folders are left alone.
+        Where to look; it need not exist.
     older_than_s
-        Age in seconds from which a file counts as left behind.
+        Age in seconds from which a file of another machine counts as left behind.
+    below
+        Whether to look into folders in it too.
 
     Returns
     -------
@@ -120,12 +139,48 @@ def sweep(folder: str | os.PathLike[str], *, older_than_s: float = _STRAY_AGE_S)
     """
     removed = []
     oldest = time.time() - older_than_s
-    for stray in Path(folder).glob(f".*{_STRAY}"):
-        with contextlib.suppress(OSError):
-            if stray.stat().st_mtime < oldest:
-                stray.unlink()
-                removed.append(stray)
+    for place, folders, names in os.walk(folder):
+        if not below:
+            folders.clear()
+        for stray in (Path(place, name) for name in names if name.startswith(".") and name.endswith(_STRAY)):
+            with contextlib.suppress(OSError):
+                if _is_orphan(stray.name) or stray.stat().st_mtime < oldest:
+                    stray.unlink()
+                    removed.append(stray)
     return removed
+
+
+def _own_ending() -> str:
+    """What the name of a temporary file ends with: who writes it, and where."""
+    return f"{_here()}-{os.getpid()}-{secrets.token_hex(4)}{_STRAY}"
+
+
+@functools.cache
+def _here() -> str:
+    """A word for all processes that can see whether each other runs: this machine since it started, or this container.
+
+    The machine's name would not do: several may have one, and share a folder.
+    """
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        where = f"{started} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        where = socket.gethostname()
+    return f"{zlib.crc32(where.encode()):08x}"
+
+
+def _is_orphan(name: str) -> bool:
+    """Whether a temporary file was written by a process that ran here and no longer does."""
+    made = re.search(rf"\.({_here()})-(\d+)-[0-9a-f]+{re.escape(_STRAY)}$", name)
+    if made is None or os.name != "posix":  # elsewhere a signal, even none, ends a process
+        return False
+    try:
+        os.kill(int(made[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass  # it runs as somebody else, or the name is not one of ours
+    return False
 
 
 @contextlib.contextmanager
@@ -184,7 +239,7 @@ def drop_nameless(marker: str | os.PathLike[str], older_than_s: float) -> bool:
     older_than_s
         Age in seconds from which it counts as left behind.
     """
-    aside = f"{os.fspath(marker)}.{os.getpid()}.{secrets.token_hex(4)}{_STRAY}"
+    aside = f"{os.fspath(marker)}.{_own_ending()}"
     with contextlib.suppress(OSError):
         found = os.stat(marker)
         if found.st_size or time.time() - found.st_mtime <= older_than_s:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,14 @@ def check_offsets(path: Path, series: tifffile.TiffPageSeries) -> None:
         With the page and the place in the file.
     """
     size = path.stat().st_size
+    with open(path, "rb") as handle:
+        _check_pages(path, handle, size, series)
+    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
+        end = series.dataoffset + series.nbytes
+        raise ValueError(f"{path} must be whole; its pixels reach to byte {end}, the file has {size} bytes.")
+
+
+def _check_pages(path: Path, handle: BinaryIO, size: int, series: tifffile.TiffPageSeries) -> None:
     for number, page in enumerate(series.pages, start=1):
         if page is None:
             raise ValueError(f"{path} must hold every page it declares; page {number} is missing. It is cut.")
@@ -140,6 +149,69 @@ def check_offsets(path: Path, series: tifffile.TiffPageSeries) -> None:
                 )
             if length == 0:
                 raise ValueError(f"{path} must be whole; a part of page {number} is empty.")
-    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
-        end = series.dataoffset + series.nbytes
-        raise ValueError(f"{path} must be whole; its pixels reach to byte {end}, the file has {size} bytes.")
+            _check_content(path, handle, number, page.keyframe, offset)
+
+
+def _check_content(path: Path, handle: BinaryIO, number: int, page: tifffile.TiffPage, offset: int) -> None:
+    """Refuse a strip or tile that is a picture with a header of its own and declares much more than the page does.
+
+    Decoders make room for what that header says, whatever the page says.
+    """
+    measure = _PICTURES.get(int(page.compression))
+    if measure is None:
+        return
+    handle.seek(offset)
+    rows, columns = measure(handle)
+    chunk = (page.tilelength, page.tilewidth) if page.is_tiled else (page.imagelength, page.imagewidth)
+    # parts may be padded, and some microscopes write one picture over several strips
+    if rows * columns > 4 * math.prod(chunk) + _PADDING_PX:
+        raise ValueError(
+            f"{path} must hold parts of {chunk[0]} x {chunk[1]} pixels at most on page {number}; one of them declares "
+            f"{rows} x {columns}."
+        )
+
+
+_PADDING_PX = 1_000_000
+_HEAD_BYTES = 4096
+
+
+def _measure_jpeg(handle: BinaryIO) -> tuple[int, int]:
+    """Rows and columns in the header of a JPEG picture; none where it says none."""
+    if handle.read(2) != b"\xff\xd8":
+        return 0, 0
+    while len(head := handle.read(4)) == 4 and head[0] == 0xFF:
+        kind, length = head[1], int.from_bytes(head[2:], "big")
+        if kind == 0xFF:  # filled up with these
+            handle.seek(-3, os.SEEK_CUR)
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            frame = handle.read(5)
+            return int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+        elif kind == 0xDA or length < 2:
+            break
+        else:
+            handle.seek(length - 2, os.SEEK_CUR)
+    return 0, 0
+
+
+def _measure_jpeg2000(handle: BinaryIO) -> tuple[int, int]:
+    """Rows and columns in the header of a JPEG 2000 picture."""
+    head = handle.read(_HEAD_BYTES)
+    place = head.find(b"\xff\x4f\xff\x51")
+    if place < 0:
+        raise ValueError("a part that is JPEG 2000 has no header where it begins")
+    columns, rows = struct.unpack(">LL", head[place + 8 : place + 16])
+    return rows, columns
+
+
+def _measure_png(handle: BinaryIO) -> tuple[int, int]:
+    """Rows and columns in the header of a PNG picture."""
+    columns, rows = struct.unpack(">LL", handle.read(24)[16:])
+    return rows, columns
+
+
+_PICTURES = {
+    # kinds of compression whose parts are pictures with a header of their own
+    **dict.fromkeys((6, 7, 99, 33007, 34892), _measure_jpeg),
+    **dict.fromkeys((33003, 33004, 33005, 34712), _measure_jpeg2000),
+    34933: _measure_png,
+}

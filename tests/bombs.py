@@ -7,6 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 
@@ -128,3 +129,43 @@ def tiff_of_one_tile(path: Path, side_px: int = 100_000) -> Path:
     for code in (256, 257, 322, 323):
         _set_tag(path, code, side_px)
     return path
+
+
+def tiff_around(path: Path, compression: int, content: bytes) -> Path:
+    """Write a TIFF that declares 64 x 64 pixels in one strip, whose content is something else."""
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), compression="zlib", rowsperstrip=64, metadata=None)
+    place = path.stat().st_size
+    with path.open("ab") as handle:
+        handle.write(content)
+    for code, value in ((273, place), (279, len(content)), (259, compression)):
+        _set_tag(path, code, value)
+    return path
+
+
+def jpeg_content(side_px: int = 40_000) -> bytes:
+    """Return a small JPEG that declares more than a gigabyte."""
+    content = bytearray(imagecodecs.jpeg8_encode(np.zeros((64, 64), np.uint8)))
+    place = content.index(b"\xff\xc0")
+    content[place + 5 : place + 9] = struct.pack(">HH", side_px, side_px)
+    return bytes(content)
+
+
+def jpeg2000_content(side_px: int = 40_000) -> bytes:
+    """Return a small JPEG 2000 that declares more than a gigabyte, as one tile."""
+    content = bytearray(imagecodecs.jpeg2k_encode(np.zeros((64, 64), np.uint8), codecformat="j2k"))
+    place = content.index(b"\xff\x51")
+    for offset in (6, 10, 22, 26):  # size of the image and of its tile
+        content[place + offset : place + offset + 4] = struct.pack(">L", side_px)
+    return bytes(content)
+
+
+def png_content(side_px: int = 40_000) -> bytes:
+    """Return a small PNG that declares more than a gigabyte."""
+    header = struct.pack(">LLBBBBB", side_px, side_px, 8, 0, 0, 0, 0)
+    packed = zlib.compress(bytes(1_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+def zstd_content(length: int = 700_000_000) -> bytes:
+    """Return a few kilobytes that zstd unpacks to most of a gigabyte."""
+    return imagecodecs.zstd_encode(bytes(length), level=1)

@@ -99,6 +99,8 @@ def test_real_session_has_no_duplicates_once_the_matrix_is_right(reference):
     matrix = [[21.715549411216315, 10.97622816267807], [10.97622816267807, -21.715549411216315]]
     found = find_duplicates(session, Fixed(matrix), radius_um=0.6)
     assert (len(found.exposures), found.bad) == (189, [])
+    # one k for both axes, as find_dupl takes it
+    assert len(find_duplicates(session, Fixed(24.07), radius_um=0.5).bad) == 22
     assert measure_predose(session, Fixed(matrix)).table["share_exposed"].max() <= 0.008
     assert (measure_predose(session, Fixed(24.07)).table["share_exposed"] > 0.5).sum() == 14
 

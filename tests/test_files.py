@@ -67,6 +67,22 @@ def test_sweep_takes_only_old_files_of_ours(tmp_path):
     assert other.exists()
 
 
+def test_sweep_takes_what_a_killed_process_left(tmp_path):
+    """What a process of this machine left goes once it is dead, and not before; sub-folders when asked for."""
+    folder = tmp_path / "train"
+    child = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(folder / "a.bin",))
+    child.start()
+    while not list(folder.glob("*.graticule-tmp")):
+        time.sleep(0.01)
+    assert sweep(folder) == []
+    child.kill()
+    child.join()
+    (stray,) = folder.iterdir()
+    assert sweep(tmp_path) == [] and stray.exists()
+    assert sweep(tmp_path, below=True) == [stray]
+    assert not list(folder.iterdir())
+
+
 def test_lock_names_its_holder(tmp_path):
     with (
         locked(tmp_path / "t.csv"),
@@ -116,6 +132,12 @@ def test_a_marker_that_was_taken_over_meanwhile_is_put_back(tmp_path, monkeypatc
     monkeypatch.setattr(os, "rename", late)
     assert not drop_nameless(marker, 2)
     assert marker.read_text().startswith("4711") and len(list(tmp_path.iterdir())) == 1
+
+
+def _write_for_ever(path):
+    with whole_file(path) as handle:
+        handle.write(b"half")
+        time.sleep(600)
 
 
 def _lock_and_die(path):

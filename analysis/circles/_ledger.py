@@ -209,9 +209,8 @@ class Ledger:
         """Remove temporary files and claims that killed runs left; return how many there were."""
         removed = 0
         for top in (FOLDER, CIRCLES, QC):
+            removed += len(sweep(self.output / top, older_than_s=_STRAY_S, below=True))
             for folder, _, files in os.walk(self.output / top):
-                if any(name.endswith(".graticule-tmp") for name in files):
-                    removed += len(sweep(folder, older_than_s=_STRAY_S))
                 removed += sum(_drop_old_claim(f"{folder}/{name}") for name in files if name.endswith(".json.lock"))
         return removed
 

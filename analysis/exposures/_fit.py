@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import ConvexHull
@@ -68,6 +69,22 @@ class Holes:
     block: np.ndarray
     hole: np.ndarray
 
+    @cached_property
+    def part(self) -> np.ndarray:
+        """(holes,) number of the lattice; blocks with few stage positions share number 0, others have their own."""
+        pairs = np.unique(np.stack([self.block, self.position]), axis=1)
+        counts = np.bincount(pairs[0])
+        own = counts >= _OWN_LATTICE
+        number = np.zeros(len(counts), int)
+        shared = 0 if own.all() else 1
+        number[own] = np.arange(own.sum()) + shared
+        return number[self.block]
+
+    @cached_property
+    def reading(self) -> np.ndarray:
+        """(holes,) number of the stage position in its block."""
+        return np.unique(np.stack([self.position, self.block], axis=1), axis=0, return_inverse=True)[1].ravel()
+
 
 def fit_lattice(holes: Holes, matrix: np.ndarray, lattice_um: np.ndarray) -> LatticeFit:
     """Put holes on a lattice, with a calibration as it is given.
@@ -86,7 +103,7 @@ def fit_lattice(holes: Holes, matrix: np.ndarray, lattice_um: np.ndarray) -> Lat
     LatticeFit
         After the whole coordinates have settled.
     """
-    part = _lattice_of(holes)
+    part = holes.part
     lattices = np.repeat(lattice_um[None], part.max() + 1, axis=0)
     places = holes.stage_um + holes.shifts @ matrix.T
     cells = None
@@ -122,7 +139,7 @@ def sharpen(holes: Holes, fit: LatticeFit, orientation: Orientation) -> Orientat
     Orientation
         Of the same hand; unchanged when the beam shift does not make up for the stage.
     """
-    part = _lattice_of(holes)
+    part = holes.part
     whole, stage, shift = (
         _less_block_mean(v, holes.block) for v in (fit.cells.astype(float), holes.stage_um, holes.shifts)
     )
@@ -147,17 +164,6 @@ def sharpen(holes: Holes, fit: LatticeFit, orientation: Orientation) -> Orientat
 def _means_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     counts = np.bincount(labels)
     return np.stack([np.bincount(labels, v) / np.maximum(counts, 1) for v in values.T], axis=1)[labels]
-
-
-def _lattice_of(holes: Holes) -> np.ndarray:
-    """Number the lattices: blocks with few stage positions share number 0, others have their own."""
-    pairs = np.unique(np.stack([holes.block, holes.position]), axis=1)
-    counts = np.bincount(pairs[0])
-    own = counts >= _OWN_LATTICE
-    number = np.zeros(len(counts), int)
-    shared = 0 if own.all() else 1
-    number[own] = np.arange(own.sum()) + shared
-    return number[holes.block]
 
 
 def _cells(places: np.ndarray, lattices: np.ndarray, part: np.ndarray, block: np.ndarray) -> np.ndarray:
@@ -205,8 +211,17 @@ def _left_over(holes, places, cells, lattices, part, matrix) -> LatticeFit:
 
 def _collisions(holes: Holes, cells: np.ndarray) -> int:
     """Count holes beyond the first in a cell; a hole visited twice is one hole."""
-    once = np.unique(np.column_stack([holes.block, cells, holes.hole]), axis=0)
-    return len(once) - len(np.unique(once[:, :3], axis=0))
+    cell = _number(holes.block, *cells.T)
+    return int(_number(cell, holes.hole).max() - cell.max())
+
+
+def _number(*columns: np.ndarray) -> np.ndarray:
+    """(rows,) number of each row among the distinct ones; `numpy.unique` with an axis takes many times as long."""
+    number = np.zeros(len(columns[0]), int)
+    for column in columns:
+        values, place = np.unique(column, return_inverse=True)
+        number = np.unique(number * len(values) + place, return_inverse=True)[1]
+    return number
 
 
 def _likelihood(holes: Holes, residual: np.ndarray, lattice_um: np.ndarray, lattices: int) -> float:
@@ -214,8 +229,7 @@ def _likelihood(holes: Holes, residual: np.ndarray, lattice_um: np.ndarray, latt
 
     The spread is unknown and taken from the residuals; holes of one position share its error and count once.
     """
-    _, key = np.unique(np.stack([holes.position, holes.block], axis=1), axis=0, return_inverse=True)
-    key = key.ravel()
+    key = holes.reading
     mean = np.stack([np.bincount(key, column) / np.bincount(key) for column in residual.T], axis=1)
     free = 2 * len(mean) - 2 * len(np.unique(holes.block)) - 4 * lattices - 2
     if free <= 0:

@@ -7,6 +7,7 @@ A turn, a scale and a hand are one complex number and a flag: ``stage = factor *
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ _MOST_ROUGH = 240
 """Peaks of the search that are refined before they are compared: the steps hide which one is the highest."""
 _ASTRAY = 0.03
 """Share by which a refined scale may lie outside the range that is searched."""
-_CHUNK = 500_000
+_CHUNK = 32_000
+"""Pairs looked at in one go, over all ways: as many as stay in a core's own memory."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def search(
         if len(rough) >= _MOST_ROUGH:
             break
     refined: list[Orientation] = []
-    for better in _most_coherent(positions, [refine(positions, peak, near) for peak in rough], moved, turned):
+    for better in _most_coherent(positions, refine(positions, rough, near), moved, turned):
         if all(better.differs(other) for other in refined):
             refined.append(better)
         if len(refined) >= most:
@@ -161,15 +163,19 @@ def search(
     length = np.hypot(*positions.basis).mean()
     # refining may lead away from what was asked for
     low, high = (1 - _ASTRAY) * spacing_um[0], (1 + _ASTRAY) * spacing_um[1]
-    final = [refine(positions, way, pairs) for way in refined]
+    final = refine(positions, refined, pairs)
     return [way for way in final if low <= abs(way.factor) * length <= high] or final
 
 
 def _most_coherent(
     positions: Positions, ways: list[Orientation], moved: np.ndarray, turned: np.ndarray
 ) -> list[Orientation]:
-    inverse = np.linalg.inv(positions.basis).astype(np.float32)
-    coherence = [_coherence(moved, turned, inverse, np.array([w.factor]), w.mirrored, None)[0] for w in ways]
+    inverse = np.linalg.inv(positions.basis)
+    factors, hands = np.array([way.factor for way in ways]), np.array([way.mirrored for way in ways])
+    coherence = np.empty(len(ways), np.float32)
+    for mirrored in (False, True):
+        these = hands == mirrored
+        coherence[these] = _coherence(moved, turned, inverse, factors[these], mirrored, None)
     return [ways[i] for i in np.argsort(coherence, kind="stable")[::-1]]
 
 
@@ -198,7 +204,7 @@ def _scan(
         steps.append(np.full(len(turns), step))
         scale *= 1 + step
     every = np.concatenate(ways)
-    inverse = np.linalg.inv(positions.basis).astype(np.float32)
+    inverse = np.linalg.inv(positions.basis)
     coherence = [_coherence(moved, turned, inverse, every, mirrored, cancel) for mirrored in (False, True)]
     return np.tile(every, 2), np.concatenate(coherence), np.tile(np.concatenate(steps), 2)
 
@@ -213,64 +219,82 @@ def _coherence(
 ) -> np.ndarray:
     """(ways,) mean cosine of how far pairs of positions are from whole cells."""
     coherence = np.empty(len(ways), np.float32)
+    turns = 1 / ways
+    turns = np.stack([turns.real, turns.imag], axis=1).astype(np.float32)
+    # a coordinate on the lattice is a sum of both parts of the turn, with weights that all ways share
+    across = -inverse[:, 1:] if mirrored else inverse[:, 1:]
+    weights = [
+        np.stack([row * moved.real + side * moved.imag, side * moved.real - row * moved.imag]).astype(np.float32)
+        for row, side in zip(inverse[:, 0], across[:, 0], strict=True)
+    ]
+    offsets = turned.astype(np.float32).T
     rows = max(1, _CHUNK // len(moved))
     for start in range(0, len(ways), rows):
         if cancel is not None and cancel.is_set():
             raise Cancelled("Stopped while searching the orientation of the beam shift.")
-        shift = moved.astype(np.complex64) / ways[start : start + rows, None].astype(np.complex64)
-        across = -shift.imag if mirrored else shift.imag
-        total = np.zeros(len(shift), np.float32)
-        for row, offset in zip(inverse, turned.astype(np.float32).T, strict=True):
-            parts = row[0] * shift.real + row[1] * across + offset
-            total += np.cos(np.float32(2 * np.pi) * (parts - np.round(parts))).mean(axis=1)
+        total = np.float32(0)
+        for weight, offset in zip(weights, offsets, strict=True):
+            parts = turns[start : start + rows] @ weight
+            parts += offset
+            parts -= np.round(parts)
+            parts *= np.float32(2 * np.pi)
+            total = total + np.cos(parts, out=parts).mean(axis=1)
         coherence[start : start + rows] = total
     return coherence
 
 
-def refine(positions: Positions, start: Orientation, pairs: np.ndarray) -> Orientation:
-    """Refine a way by least squares on pairs of positions, nearest first and then further ones.
+def refine(positions: Positions, starts: Sequence[Orientation], pairs: np.ndarray) -> list[Orientation]:
+    """Refine ways by least squares on pairs of positions, nearest first and then further ones.
 
     Parameters
     ----------
     positions
         Of all blocks.
-    start
+    starts
         Right to a quarter of a cell at the nearest pairs.
     pairs
         (pairs, 2), nearest first.
 
     Returns
     -------
-    Orientation
-        Of the same hand.
+    list of Orientation
+        Of the same hands, in the same order.
     """
     moved, turned = _differences(positions, pairs)
     away = np.abs(moved)
-    reach, now = np.quantile(away, 0.2), start
+    reach = np.quantile(away, 0.2)
+    factors = np.array([start.factor for start in starts], complex)
+    mirrored = np.array([start.mirrored for start in starts], bool)
     while True:
         near = away <= reach
-        now = _fit(moved[near], turned[near], positions.basis, now)
+        factors = _fit(moved[near], turned[near], positions.basis, factors, mirrored)
         if reach >= away[-1]:
-            return now
+            return [Orientation(complex(f), bool(m)) for f, m in zip(factors, mirrored, strict=True)]
         reach *= 1.4
 
 
-def _fit(moved: np.ndarray, turned: np.ndarray, basis: np.ndarray, now: Orientation) -> Orientation:
+def _fit(
+    moved: np.ndarray, turned: np.ndarray, basis: np.ndarray, factors: np.ndarray, mirrored: np.ndarray
+) -> np.ndarray:
+    """(ways,) factors after some rounds of least squares on the pairs that are near whole cells."""
+    inverse = np.linalg.inv(basis)
+    hand = np.where(mirrored, -1.0, 1.0)[:, None]
     for _ in range(4):
-        shift = moved / now.factor
-        shift = np.conj(shift) if now.mirrored else shift
-        parts = np.linalg.solve(basis, np.stack([shift.real, shift.imag])).T + turned
-        whole = np.round(parts)
-        used = np.abs(parts - whole).max(axis=1) < 0.3
-        cells = basis @ (whole - turned).T
-        w = cells[0] + 1j * cells[1]
-        w = np.conj(w) if now.mirrored else w
-        weight = used * 1.0
-        total = np.sum(weight * np.abs(w) ** 2)
-        if total == 0:
-            return now
-        now = Orientation(complex(np.sum(weight * np.conj(w) * moved) / total), now.mirrored)
-    return now
+        shift = moved / factors[:, None]
+        across = hand * shift.imag
+        cells, used = [], True
+        for row, offset in zip(inverse, turned.T, strict=True):
+            parts = row[0] * shift.real + row[1] * across + offset
+            whole = np.round(parts)
+            used = used & (np.abs(parts - whole) < 0.3)
+            cells.append(whole - offset)
+        w = (basis[0, 0] * cells[0] + basis[0, 1] * cells[1]) * used
+        v = (basis[1, 0] * cells[0] + basis[1, 1] * cells[1]) * used * hand
+        total = (w**2 + v**2).sum(axis=1)
+        # conj(w + iv) * moved, by parts
+        along = w @ moved.real + v @ moved.imag + 1j * (w @ moved.imag - v @ moved.real)
+        factors = np.divide(along, total, out=factors.copy(), where=total > 0)
+    return factors
 
 
 def symmetric(orientation: Orientation, basis: np.ndarray) -> list[Orientation]:

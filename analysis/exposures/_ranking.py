@@ -46,7 +46,7 @@ def _find_ways(
         )
     found = search(positions, spacing_um, cancel=cancel)
     alike = [way for one in found[:4] for way in symmetric(one, basis)]
-    return [*found, *(refine(positions, way, pairs) for way in alike)]
+    return [*found, *refine(positions, alike, pairs)]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Rank:
 
 def _rank(holes: Holes, ways: Sequence[tuple[Orientation, np.ndarray]], cancel: threading.Event | None) -> list[Rank]:
     """Fit the lattice for each way, and put the likeliest first."""
-    positions = len(np.unique(np.stack([holes.position, holes.block]), axis=1).T)
+    positions = holes.reading.max() + 1
     ranked = []
     for start, basis in ways:
         if cancel is not None and cancel.is_set():
@@ -97,7 +97,7 @@ def _best_first(ranked: list[Rank]) -> list[Rank]:
 def _look_alikes(holes: Holes, rank: Rank) -> list[Orientation]:
     positions = find_positions(holes.shifts, holes.stage_um, holes.position, holes.block, rank.basis)
     pairs = neighbouring(positions)
-    return [refine(positions, way, pairs) for way in symmetric(rank.way, rank.basis)]
+    return refine(positions, symmetric(rank.way, rank.basis), pairs)
 
 
 def distinct(ranked: Sequence[Rank], most: int = 12) -> list[Rank]:

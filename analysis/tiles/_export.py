@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.files import fingerprint
+from analysis.files import fingerprint, sweep
 from analysis.planes import Plane, open_plane
 from analysis.provenance import versions
 from analysis.tasks import Cancelled, Progress, map_tasks
@@ -234,6 +234,7 @@ def export_tiles(
             else:
                 problems.append((str(job.info.path), _sentence(job.info.path, error)))
     finally:
+        sweep(folder, below=True)  # of workers that were killed; first, for it makes room
         keeper.write()
     write_manifest_table(folder, keeper.cuts)
     table = pd.DataFrame(problems, columns=["file", "error"], dtype=object)
