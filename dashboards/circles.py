@@ -22,7 +22,7 @@ from dashboards.support.circles_report import write_circles_report
 from dashboards.support.circles_statistics import Statistics, measure_statistics
 from dashboards.support.circles_text import python_text, shell_text
 from dashboards.support.circles_views import build_main
-from dashboards.support.circles_words import count_of, ran_words
+from dashboards.support.circles_words import ran_words
 from dashboards.support.circles_work import (
     Results,
     detect_shown,
@@ -35,7 +35,9 @@ from dashboards.support.circles_work import (
 )
 from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
+from dashboards.support.loading import in_thread
 from dashboards.support.path_settings import ReadPath, WorkFolder
+from dashboards.support.statement import count_of
 
 _DETECTED_BY = ["radius_unit", "radius_px", "radius_um", "pixel_size_um", "strictness", "polarity"]
 _PLANNED_BY = [*_DETECTED_BY, "qc", "redo", "retry"]
@@ -129,7 +131,7 @@ class CirclesDashboard(Dashboard):
         self.param.watch(self._counted_by, _COUNTED_BY)
         self.param.watch(lambda *_: start(self.look_at_experiment), ["experiment"])
         if self.folder:
-            start(self.look_up)
+            start(self.look_up_first)
         elif self.output:
             start(self.read_output)
 
@@ -261,7 +263,7 @@ class CirclesDashboard(Dashboard):
                 answered, opened = self._wanted, self.opened
                 begun = time.perf_counter()
                 try:
-                    found, error = await asyncio.to_thread(detect_shown, opened, self.detection), ""
+                    found, error = await in_thread(detect_shown, opened, self.detection), ""
                 except ValueError as wrong:
                     found, error = None, str(wrong)
                 if self.opened is opened and not self.view_job.busy:
@@ -297,7 +299,9 @@ class CirclesDashboard(Dashboard):
 
     async def read_output(self) -> None:
         """Read what the output folder holds, and see what would be done."""
-        results = await asyncio.to_thread(read_results, self.output, self.level_names)
+        if self.closed:
+            return
+        results = await in_thread(read_results, self.output, self.level_names)
         for sentence in results.warnings:
             self.note(sentence)
         experiments = results.experiments or [""]
@@ -322,7 +326,7 @@ class CirclesDashboard(Dashboard):
     async def look_at_experiment(self) -> None:
         """Draw small QC pictures of the experiment chosen."""
         wanted = self.experiment
-        pictures = await asyncio.to_thread(draw_gallery, self.results, wanted)
+        pictures = await in_thread(draw_gallery, self.results, wanted)
         if self.experiment == wanted:
             self.gallery = pictures
 
@@ -351,7 +355,7 @@ class CirclesDashboard(Dashboard):
                     self.statistics = None
                     continue
                 try:
-                    made = await asyncio.to_thread(measure_statistics, results.circles, results.levels, **how)
+                    made = await in_thread(measure_statistics, results.circles, results.levels, **how)
                 except ValueError as error:
                     self.job.error = self._uncounted = str(error)
                     continue
@@ -396,7 +400,7 @@ class CirclesDashboard(Dashboard):
 
     # ---- the rest --------------------------------------------------------------------------------------
 
-    @writes
+    @writes(ends_with_page=True)
     async def load_example(self) -> None:
         """Draw acquisitions in a temporary folder, run the pipeline on them, and show them."""
         folder = self.example_folder()

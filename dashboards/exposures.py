@@ -40,6 +40,7 @@ from dashboards.support.exposures_work import (
     write_everything,
 )
 from dashboards.support.jobs import quiet, start
+from dashboards.support.loading import in_thread
 from dashboards.support.path_settings import FileStem, ReadPath, WorkFolder
 
 ALL = "all"
@@ -150,7 +151,7 @@ class ExposuresDashboard(Dashboard):
         self._loading, self._searches, self._rounds = False, 0, 0
         self._holes, self._watch_error = 0, ""
         if self.folder:
-            start(self.look_up)
+            start(self.look_up_first)
         if self.watching:
             self._watch_changed()
 
@@ -272,7 +273,7 @@ class ExposuresDashboard(Dashboard):
             return
         session, calibration, how = self.session, self.calibrated.calibration, self.settings
         try:
-            result = await asyncio.to_thread(find_duplicates, session, calibration, images=self.images, **how)
+            result = await in_thread(find_duplicates, session, calibration, images=self.images, **how)
         except (ValueError, OSError) as error:
             self.job.error = str(error)
             return
@@ -381,7 +382,7 @@ class ExposuresDashboard(Dashboard):
         """Take up exposures that arrived since, and say so."""
         before, folder = self.session, self.folder.strip()
         try:
-            session, images, calibrated = await asyncio.to_thread(_read_grown, folder, before, self.calibrated)
+            session, images, calibrated = await in_thread(_read_grown, folder, before, self.calibrated)
         except (ValueError, OSError) as error:
             self.job.error = self._watch_error = str(error)
             return
@@ -473,7 +474,7 @@ class ExposuresDashboard(Dashboard):
             images=self.images,
         )
 
-    @writes
+    @writes(ends_with_page=True)
     async def load_example(self) -> None:
         """Draw a synthetic session in a temporary folder, calibrate it and show it."""
         folder = self.example_folder()

@@ -41,7 +41,7 @@ from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.jobs import quiet, start
 from dashboards.support.path_settings import ReadPaths, WorkFolder
 from dashboards.support.places import Refused, places
-from dashboards.support.statement import Name, python_call, shell_line
+from dashboards.support.statement import Name, count_of, python_call, shell_line
 
 ONE_LAYER = "one layer"
 _LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
@@ -118,7 +118,7 @@ class FlatfieldDashboard(Dashboard):
         self.param.watch(self._layer_changed, ["layer"])
         self._comparing = False
         if self.roots:
-            start(self.look_up)
+            start(self.look_up_first)
 
     # ---- settings --------------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class FlatfieldDashboard(Dashboard):
             return
         await self._run("Looking at the slides", compute=False)
 
-    @writes
+    @writes(ends_with_page=True)
     async def compare(self) -> None:
         """Compare all pairs not known yet."""
         await self._run("Comparing", compute=True)
@@ -171,7 +171,7 @@ class FlatfieldDashboard(Dashboard):
         found, comparison, versions = done
         self.param.update(found=found, result=comparison, versions=versions)
         new = comparison.new_pairs
-        self.note(f"{len(comparison.slides)} slides, {new} pairs compared" if compute else "")
+        self.note(f"{count_of(len(comparison.slides), 'slide')}, {count_of(new, 'pair')} compared" if compute else "")
         self.job.words = self.outcome()
 
     def outcome(self) -> str:
@@ -183,10 +183,13 @@ class FlatfieldDashboard(Dashboard):
         if not count and total and not matching:
             return f"No slide matches; {total} are there."
         if not count:
-            return f"No slide can be used; {len(self.result.problems)} reasons are listed under Log."
+            reasons = len(self.result.problems)
+            return f"No slide can be used; Log has the {'reason' if reasons == 1 else f'{reasons} reasons'}."
         missing = self.result.unknown_pairs
-        pairs = f"{count * (count - 1) // 2} pairs of {count} slides"
-        state = f"{pairs}, {missing} of them not compared yet" if missing else f"{pairs}, all compared"
+        pairs = f"{count_of(count * (count - 1) // 2, 'pair')} of {count_of(count, 'slide')}"
+        state = f"{pairs}, {missing:,} of them not compared yet" if missing else f"{pairs}, all compared"
+        if count == 1:
+            state = "1 slide; a comparison needs two"
         problems = len(self.result.problems)
         return state + (f"; {problems} could not be used" if problems else "") + "."
 
@@ -212,7 +215,8 @@ class FlatfieldDashboard(Dashboard):
             self._keep_chosen(event.old)
             self._refresh_choices()
         groups = suggest_groups(self.result, layers=self.layer_choice, threshold=self.threshold)
-        names = [f"group {i + 1}: {len(groups.members(i))} slides" for i in range(groups.labels.max(initial=-1) + 1)]
+        members = [groups.members(label) for label in range(groups.labels.max(initial=-1) + 1)]
+        names = [f"group {place}: {count_of(len(group), 'slide')}" for place, group in enumerate(members, 1)]
         self.param.members.objects = ["all shown", *names]
         if self.members not in self.param.members.objects:
             self.members = "all shown"
@@ -314,7 +318,8 @@ class FlatfieldDashboard(Dashboard):
         self.versions = versions
         if model is not None:
             self.param.update(model=model, check=None)
-        words = f"{self.version} is registered with {len(slides)} slides" + (", model made." if model else ".")
+        made = ", model made" if model else ""
+        words = f"{self.version} is registered with {count_of(len(slides), 'slide')}{made}."
         self.job.words = words
         self.note(words)
 
@@ -357,7 +362,7 @@ class FlatfieldDashboard(Dashboard):
         }
         return await self.save_report(Path(self.working_dir) / REPORT, write_flatfield_report, self.result, **options)
 
-    @writes
+    @writes(ends_with_page=True)
     async def load_example(self) -> None:
         """Draw a synthetic cohort in a temporary folder, compare it, and show it."""
         folder = self.example_folder()

@@ -13,6 +13,7 @@ SENTENCE = "See, tweak and export the quality control of your microscope images.
 MORE = "Choose what you want to know. Each page starts with sample data or with a folder of yours."
 SHELL = """graticule demo
 graticule --help"""
+_CARD_PX = 404  # what the card with the most words needs
 PYTHON = "from analysis.flatfield import compare_mean_images"
 
 
@@ -173,7 +174,7 @@ def instrument_card(instrument: Instrument) -> pmui.Paper:
         sizing_mode=None,
         width=376,
         margin=8,
-        sx={"p": 2.5},
+        sx={"p": 2.5, "minHeight": _CARD_PX, "boxSizing": "border-box"},
     )
 
 
@@ -189,7 +190,7 @@ def other_ways_card() -> pmui.Paper:
         sizing_mode=None,
         width=376,
         margin=8,
-        sx={"p": 2.5, "backgroundColor": "background.default"},
+        sx={"p": 2.5, "minHeight": _CARD_PX, "boxSizing": "border-box", "backgroundColor": "background.default"},
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from analysis.texture import (
 )
 from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
+from dashboards.support.loading import in_thread
 from dashboards.support.texture_controls import build_sidebar
 from dashboards.support.texture_settings import CLUSTERED_BY, LOOKED_UP_BY, MEASURED_BY, PLANES
 from dashboards.support.texture_views import build_main
@@ -90,7 +91,7 @@ class TextureDashboard(TextureOutputs):
         self.param.watch(self._when_free(self.look_closer), ["flat"])
         self.param.watch(self.offer_choices, ["patches", "correction"])
         if self.folder:
-            start(self.look_up)
+            start(self.look_up_first)
 
     def _when_free(self, act: Any) -> Any:
         """Return a callback that starts an act, unless settings are being changed together."""
@@ -206,12 +207,12 @@ class TextureDashboard(TextureOutputs):
         mosaic = self._kept.find_mosaic(light)
         try:
             if mosaic is None:
-                mosaic = await asyncio.to_thread(read_mosaic, tiles, shading=light)
+                mosaic = await in_thread(read_mosaic, tiles, shading=light)
                 if tiles is self.tile_set:
                     self._kept.keep_mosaic(light, mosaic)
             if tiles is self.tile_set:
                 self.mosaic = mosaic
-            partly = await asyncio.to_thread(find_partly_dark, patches, self._store)
+            partly = await in_thread(find_partly_dark, patches, self._store)
         except (ValueError, OSError) as error:
             self.note(str(error))
             return
@@ -234,7 +235,7 @@ class TextureDashboard(TextureOutputs):
         found = self._kept.find_clusters(measured, how)
         if found is None:
             try:
-                found = await asyncio.to_thread(cluster_patches, measured, **how)
+                found = await in_thread(cluster_patches, measured, **how)
             except ValueError as wrong:
                 error = str(wrong)
             else:
@@ -277,7 +278,7 @@ class TextureDashboard(TextureOutputs):
                         return
                     made = await self.place_job.run("Placing the patches by UMAP", place)
             else:
-                made = await asyncio.to_thread(place, progress=None, cancel=None)
+                made = await in_thread(place, progress=None, cancel=None)
         except ValueError:
             made = None  # too few patches: the clusters say so already
         if plane == self._plane:
@@ -331,7 +332,7 @@ class TextureDashboard(TextureOutputs):
 
     # ---- the rest --------------------------------------------------------------------------------------
 
-    @writes
+    @writes(ends_with_page=True)
     async def load_example(self) -> None:
         """Draw tiles in a temporary folder and show them."""
         folder = self.example_folder()

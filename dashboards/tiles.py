@@ -20,14 +20,15 @@ from analysis.synthetic.tiles import EXAMPLE_IMAGES, draw_images
 from analysis.tiles import Layout, Sources, export_tiles, find_images, judge_formats, judge_types, remove_tiles
 from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
+from dashboards.support.loading import in_thread
 from dashboards.support.path_settings import ReadPath, ReadPaths, WorkFolder
+from dashboards.support.statement import count_of
 from dashboards.support.tiles_controls import build_sidebar
 from dashboards.support.tiles_merge_work import merge_and_compare
 from dashboards.support.tiles_plan import Plan, find_earlier, lay_out, make_plan, tile_type
 from dashboards.support.tiles_report import write_tiles_report
 from dashboards.support.tiles_text import python_text, shell_text
 from dashboards.support.tiles_views import build_main
-from dashboards.support.tiles_words import count_of
 from dashboards.support.tiles_work import OpenImage, find_dataset_range, make_sample, view_tile
 
 UNITS = ("nm", "µm", "mm", "cm", "m")
@@ -145,7 +146,7 @@ class TilesDashboard(Dashboard):
         self.param.watch(self._output_changed, ["working_dir"])
         self._values_changed()
         if self.folder:
-            start(self.look_up)
+            start(self.look_up_first)
         else:
             start(self.look_at_output)
 
@@ -281,7 +282,7 @@ class TilesDashboard(Dashboard):
         if not self._loading:
             start(self.look_up)
 
-    @writes
+    @writes(ends_with_page=True)
     async def load_example(self) -> None:
         """Draw images of cells in a temporary folder, and show them."""
         folder = self.example_folder()
@@ -388,7 +389,7 @@ class TilesDashboard(Dashboard):
             if number != self._views or (how["normalisation"] == "dataset" and dataset is None):
                 return
             tile = min(self.tile, len(layout) - 1)
-            view = await asyncio.to_thread(view_tile, image, layout, tile, how, self.tile_type, dataset)
+            view = await in_thread(view_tile, image, layout, tile, how, self.tile_type, dataset)
         except (ValueError, OSError) as error:
             self.view_job.error = str(error)
             return
@@ -423,7 +424,7 @@ class TilesDashboard(Dashboard):
         asked = {name: how[name] for name in ("empty_below", "least_share", "padding")}
         if self.layout is not layout or any(self.settings[name] != value for name, value in asked.items()):
             return
-        empty = await asyncio.to_thread(image.find_empty, layout, **asked)
+        empty = await in_thread(image.find_empty, layout, **asked)
         if self.layout is layout and all(self.settings[name] == value for name, value in asked.items()):
             self.empty = empty
 
@@ -440,8 +441,10 @@ class TilesDashboard(Dashboard):
 
     async def look_at_output(self) -> None:
         """See what the output folder holds already."""
+        if self.closed:
+            return
         try:
-            self.earlier = await asyncio.to_thread(find_earlier, self.working_dir)
+            self.earlier = await in_thread(find_earlier, self.working_dir)
         except (ValueError, OSError) as error:
             self.earlier = None
             self.note(str(error))

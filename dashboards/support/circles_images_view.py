@@ -11,8 +11,10 @@ import panel_material_ui as pmui
 
 from dashboards.support.circles_picture import CirclePicture
 from dashboards.support.circles_tables import show_rows
-from dashboards.support.circles_words import count_of, found_words
+from dashboards.support.circles_words import found_words
+from dashboards.support.loading import draw_soon
 from dashboards.support.page import card, say, words
+from dashboards.support.statement import count_of, shortened
 from dashboards.support.tabs import Shown, pane
 
 _ROWS = 13
@@ -42,7 +44,8 @@ def images_table(dashboard: Any) -> pd.DataFrame:
     table = found.table[[*found.levels, "fov"]].astype(str)
     keys = dashboard.image_keys()
     states: dict[str, str] = {}
-    if dashboard.plan is not None:
+    # a plan that is made anew still has the levels of before
+    if dashboard.plan is not None and {*found.levels} <= {*dashboard.plan.table}:
         columns = [dashboard.plan.table[name] for name in (*found.levels, "fov")]
         names = ["/".join(map(str, row)) for row in zip(*columns, strict=True)]
         states = dict(zip(names, dashboard.plan.table["state"], strict=True))
@@ -133,7 +136,7 @@ def _walk(dashboard: Any, tree: _Tree) -> list[pn.viewable.Viewable]:
     name = words("", sx={"fontWeight": 600}, margin=(8, 8))
 
     def follow(*_: Any) -> None:
-        say(name, dashboard.image or "No image")
+        say(name, shortened(dashboard.image, 60) or "No image")
         back.disabled = forth.disabled = dashboard.acquisitions is None or len(dashboard.acquisitions) < 2
 
     back.on_click(lambda _: dashboard.step(-1, tree.keys))
@@ -157,8 +160,8 @@ def _picture(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         if opened is None or not drawn.move(*_circles(dashboard), **_looks(dashboard)):
             draw()
 
-    dashboard.param.watch(shown(draw), ["opened"])
-    dashboard.param.watch(shown(move), ["found", "contrast"])
+    dashboard.param.watch(shown(lambda: draw_soon(draw)), ["opened"])
+    dashboard.param.watch(shown(lambda: draw_soon(move)), ["found", "contrast"])
     return pane(plot)
 
 

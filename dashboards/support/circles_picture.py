@@ -15,8 +15,6 @@ from panel.io.state import set_curdoc
 from dashboards.support.looks import colour_bar, framed, limited
 from dashboards.support.page import plain
 
-hv.extension("bokeh", logo=False)
-
 HEIGHT_BY_WIDTH = 0.92
 """Shape of the frame: images of any shape are drawn in its middle, so that stepping through them moves nothing."""
 MOST_CIRCLES = 5000

@@ -14,8 +14,6 @@ from dashboards.support.circles_words import unit_of
 from dashboards.support.looks import limited, thin_labels
 from dashboards.support.page import ACCENT, FAINT, GROUP_COLOURS, LINE_RED, NO_VALUE, plain
 
-hv.extension("bokeh", logo=False)
-
 MOST_GROUPS = 16
 """Groups drawn; a histogram of more would be a tangle."""
 MOST_IN_LEGEND = 9

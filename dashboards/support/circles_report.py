@@ -17,9 +17,10 @@ from analysis.provenance import describe_inputs, versions
 from dashboards.support.circles_plots import ChartPicture
 from dashboards.support.circles_report_filters import filtered_histograms
 from dashboards.support.circles_statistics import Statistics, date_level, measure_statistics, subject_level
-from dashboards.support.circles_words import count_of, unit_of
+from dashboards.support.circles_words import unit_of
 from dashboards.support.circles_work import Results, read_results
 from dashboards.support.report import Report
+from dashboards.support.statement import count_of
 
 _PICTURES, _MONTAGES = 6, 2
 _PICTURE_PX, _MONTAGE_PX = 520, 1000

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.circles import TO_DO
+from dashboards.support.statement import count_of
 
 STATES = {
     "new": "never done",
@@ -23,17 +24,6 @@ STATES = {
 }
 """What a state means, in the order in which states are listed."""
 UNITS = {"R": "px", "X": "px", "Y": "px"}
-
-
-def count_of(count: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> count_of(1, "image"), count_of(2000, "image")
-    ('1 image', '2,000 images')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def unit_of(column: str) -> str:

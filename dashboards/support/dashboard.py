@@ -4,44 +4,62 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl, urlencode
 
 import panel as pn
 import param
 
 from dashboards.support.file_wall import guard
-from dashboards.support.jobs import Job, on_scheduler, quiet
+from dashboards.support.jobs import Job, going_on, on_scheduler, quiet
+from dashboards.support.notebook import share_script
 from dashboards.support.page import guarded, page, section, words
 from dashboards.support.path_settings import SchedulerAddress, WorkFolder, allowed_defaults, check_again, path_field
 from dashboards.support.places import SCHEDULER, Refused, places
 
+logger = logging.getLogger(__name__)
 _SERVED = "bokeh_app_"
 """What the server's name for a file that it runs begins with; as `panel.state.served` looks for."""
 
 
-def writes(act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def writes(act: Callable[..., Awaitable[Any]] | None = None, *, ends_with_page: bool = False) -> Any:
     """Mark an act of a page that writes files: where it may not, the page says why, and nothing is done.
+
+    Such an act goes on to its end when its page is closed, with all jobs that it is made of.
 
     Parameters
     ----------
     act
         Coroutine method of a `Dashboard`; it writes into the page's folder of results, or into one that
         `Dashboard.example_folder` gave.
+    ends_with_page
+        Whether it stops when its page is closed, because what it writes only serves to look at something, and goes on
+        where it was another time.
     """
+    if act is None:
+        return functools.partial(writes, ends_with_page=ends_with_page)
 
     @functools.wraps(act)
     async def allowed(self: Dashboard, *args: Any, **keywords: Any) -> Any:
+        if self.closed:
+            return None
         try:
             check_again(self)
             self.check_writing(example=act.__name__ == "load_example")
         except Refused as refused:
             self.job.error = str(refused)
             return None
-        return await act(self, *args, **keywords)
+        with going_on(not ends_with_page):
+            done = await act(self, *args, **keywords)
+        if self.closed:
+            ended = " ".join(f"{job.words} {job.error}" for job in self._jobs if job.kept).strip()
+            logger.info("%s: %s has ended on a page that was closed. %s", type(self).__name__, act.__name__, ended)
+        return done
 
     return allowed
 
@@ -49,7 +67,8 @@ def writes(act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
 class Dashboard(pn.viewable.Viewer):
     """An instrument as a page; it says nothing of what the instrument does.
 
-    An instrument has ``sidebar()``, ``main()``, ``code()``, ``command()``, ``outcome()`` and ``load_example()``.
+    An instrument has ``sidebar()``, ``main()``, ``code()``, ``command()``, ``outcome()``, ``look_up()`` and
+    ``load_example()``.
 
     Parameters
     ----------
@@ -71,19 +90,31 @@ class Dashboard(pn.viewable.Viewer):
     def __init__(self, **params: Any) -> None:
         guard()
         super().__init__(**allowed_defaults(type(self), params))
+        self.closed = False
         self._jobs: list[Job] = []
         self.job = self.new_job()
         self.job.param.watch(lambda event: self.note(event.new), "error")
         self._panel: pn.viewable.Viewable | None = None
 
+    async def look_up_first(self) -> None:
+        """Look up what the page is opened with, unless a notebook has asked for more at once."""
+        if not self.job.busy:
+            await self.look_up()
+            if self.wrong_in_address and not self.job.error:
+                self.job.error = self.wrong_in_address  # a job that starts wipes what went wrong before it
+
     def new_job(self) -> Job:
-        """Return a job that ends with the page."""
+        """Return a job that ends with the page, unless it is a part of an act that `writes`."""
         self._jobs.append(Job(check=functools.partial(check_again, self)))
         return self._jobs[-1]
 
     def close(self) -> None:
-        """Stop everything, because the page was closed."""
+        """Stop what was only to be looked at, because the page was closed; what is being written goes on to its end."""
+        self.closed = True
+        self.param.watchers = {}  # nothing is left to draw on
         for job in self._jobs:
+            if job.goes_on:
+                logger.info("%s: the page was closed and what it writes goes on: %s", type(self).__name__, job.words)
             job.close()
 
     async def run_wide(self, words: str, function: Any, *paths: Any) -> Any:
@@ -190,6 +221,7 @@ class Dashboard(pn.viewable.Viewer):
 
     def __panel__(self) -> pn.viewable.Viewable:
         """Return controls and pictures side by side, without the chrome of a page."""
+        share_script()
         if self._panel is None:
             controls = pn.Column(*self.controls(), width=330)
             self._panel = pn.Row(controls, self.main(), sizing_mode="stretch_width")
@@ -197,9 +229,21 @@ class Dashboard(pn.viewable.Viewer):
 
     def sync_url(self) -> Self:
         """Keep the settings in the page's address."""
-        if pn.state.location is not None:
-            pn.state.location.sync(self, {name: name for name in self.in_url}, on_error=self._take_one_by_one)
+        location = pn.state.location
+        if location is not None:
+            said = _said(location.search)
+            location.sync(self, {name: name for name in self.in_url}, on_error=self._take_one_by_one)
+            # Panel passes over what was left empty on purpose
+            self._take_one_by_one({name: value for name, value in said.items() if name in self.in_url and not value})
+            self.param.watch(lambda *_: self._say_empty(location), list(self.in_url))
         return self
+
+    def _say_empty(self, location: Any) -> None:
+        """Put settings that are empty, and do not come so, back into the address."""
+        empty = {name: "" for name in self.in_url if getattr(self, name) == "" != self.param[name].default}
+        said = _said(location.search)
+        if not empty.keys() <= said.keys():
+            location.search = "?" + urlencode(said | empty)
 
     def _take_one_by_one(self, values: dict[str, Any]) -> None:
         """Take what is right in the page's address when not all of it is, and say what is wrong."""
@@ -209,12 +253,16 @@ class Dashboard(pn.viewable.Viewer):
             try:
                 setattr(self, name, value)
             except (ValueError, Refused) as error:
-                # a job that starts now wipes its own line, but this must stay to be read
                 self.wrong_in_address = self.job.error = f"The page's address has a wrong value: {error}"
 
 
+def _said(search: str | None) -> dict[str, str]:
+    """Settings in an address, the empty ones too."""
+    return dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
+
+
 def build_page(dashboard: Dashboard, title: str, name: str) -> pn.viewable.Viewable:
-    """Return an instrument as a served page, whose work ends when it is closed.
+    """Return an instrument as a served page, which stops when it is closed all but what it is writing.
 
     Parameters
     ----------

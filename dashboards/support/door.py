@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import secrets
@@ -13,37 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import panel as pn
-from bokeh.server import urls
 from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
-from tornado.ioloop import PeriodicCallback
-from tornado.routing import Matcher, Rule
-from tornado.web import Application, OutputTransform, RequestHandler, decode_signed_value
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher
+from tornado.web import RequestHandler
 
-from dashboards.support.login_pages import LOGIN, LOGOUT, PasswordLogin, sheet
-from dashboards.support.logins import Accounts, Tickets
+from dashboards.support.login_pages import LOGIN, LOGOUT, sheet
 from dashboards.support.serving_rules import Guard
 
-MOST_MESSAGE_BYTES = 16 * 1024**2
-"""The largest message that a browser may send: an uploaded file of labels with what is around it."""
-
-_BODY_BYTES, _HEADER_BYTES = 64 * 1024, 32 * 1024
-_SESSION_MS = {"unused_session_lifetime_milliseconds": 20_000, "check_unused_sessions_milliseconds": 5_000}
-_TOKEN_S, _LOOK_MS = 300, 5_000
 _COMPONENTS = "/components/"
+_FILES = ("/static/", _COMPONENTS)
+_MOST_FILES_S, _QUIET_S = 0.8, 0.12
+_STATE = re.compile(rb"[\w=-]+")
 _PACKAGES = ("panel", "panel_material_ui", "bokeh", "dashboards")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # not "no-referrer", with which browsers call the origin of a form "null"
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), "
-    "bluetooth=(), midi=(), display-capture=()",
-}
-_SCRIPT = re.compile(rb"<script(?=[\s>])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -88,14 +71,23 @@ class Door(Matcher):
         self.key = secrets.token_urlsafe(32).encode()
         # let in, but their session is not there yet; those that never get one are forgotten with the request
         self.coming: weakref.WeakSet[HTTPServerRequest] = weakref.WeakSet()
+        self.last_file_s = 0.0
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """Return what refuses a request, None to let it pass."""
+        if request.path.startswith(_FILES):
+            self.last_file_s = time.monotonic()
         for ask in (self._from_where, self._what, self._who, self._how_many):
             refusal = ask(request)
             if refusal is not None:
                 return {"target_kwargs": {"refusal": refusal}}
         return None
+
+    async def until_files_are_sent(self) -> None:
+        """Wait until a browser that asks for scripts and styles has them, because none is sent while a page is made."""
+        begun = time.monotonic()
+        while (now := time.monotonic()) < begun + _MOST_FILES_S and now < max(begun, self.last_file_s) + _QUIET_S:
+            await asyncio.sleep(_QUIET_S / 4)
 
     # ---- where a request comes from ------------------------------------------------------------------
 
@@ -130,6 +122,9 @@ class Door(Matcher):
             return Refusal(403, "A page is always opened anew: nobody may choose which session another one gets.")
         if request.method not in ("GET", "HEAD") and not (request.method == "POST" and request.path == LOGIN):
             return Refusal(405, "Pages are read, and nothing is sent to them but the login.")
+        if request.path == LOGIN and not all(map(_STATE.fullmatch, request.arguments.get("state", []))):
+            # Panel takes an empty one for that of a browser that never asked to log in
+            return Refusal(403, "Log in from the beginning.")
         if request.path.startswith(_COMPONENTS):
             # Panel imports whatever module stands here
             module = request.path.removeprefix(_COMPONENTS).partition("/")[0]
@@ -206,214 +201,3 @@ class Refused(RequestHandler):
         if self.refusal.place:
             self.set_header("Location", self.refusal.place)
         self.finish(sheet("Graticule", f"<p>{html.escape(self.refusal.sentence)}</p><a href='/'>Front page</a>"))
-
-
-# ---- headers ---------------------------------------------------------------------------------------------
-
-
-def policy(host: str, nonce: str) -> str:
-    """Return what a page may load, run and talk to: itself.
-
-    Parameters
-    ----------
-    host
-        Name under which the page is open.
-    nonce
-        Word that the page's own scripts carry.
-    """
-    return "; ".join(
-        (
-            "default-src 'none'",
-            # Bokeh makes functions of text (CustomJS), Panel loads its components from blobs. Without
-            # 'unsafe-inline', markup that got into a page somehow still runs nothing.
-            f"script-src 'self' 'nonce-{nonce}' 'unsafe-eval' blob:",
-            "style-src 'self' 'unsafe-inline'",
-            "img-src 'self' data: blob:",
-            "font-src 'self' data:",
-            # Panel fetches its components from blobs too; older Safari does not take a socket for a part of 'self'
-            f"connect-src 'self' blob: ws://{host} wss://{host}",
-            "worker-src 'self' blob:",
-            "object-src 'none'",
-            "base-uri 'self'",
-            "form-action 'self'",
-            "frame-ancestors 'none'",
-        )
-    )
-
-
-def make_headers(door: Door) -> type[OutputTransform]:
-    """Return what puts the headers on every answer, whoever made it.
-
-    Parameters
-    ----------
-    door
-        The door, which learns that a page is there.
-    """
-    guard = door.guard
-
-    class SafeHeaders(OutputTransform):
-        """Puts the headers on one answer."""
-
-        def __init__(self, request: HTTPServerRequest) -> None:
-            self.request, self.host, self.nonce = request, request.host, secrets.token_hex(16)
-
-        def transform_first_chunk(
-            self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
-        ) -> tuple[int, HTTPHeaders, bytes]:
-            door.coming.discard(self.request)
-            host = self.host if re.fullmatch(r"[\w.:\[\]-]+", self.host) else ""
-            for name, value in _HEADERS.items():
-                headers[name] = value
-            headers["Content-Security-Policy"] = policy(host, self.nonce)
-            for name in [name for name in headers if name.startswith("Access-Control-")] + ["Server"]:
-                headers.pop(name, None)
-            if guard.https:
-                headers["Strict-Transport-Security"] = "max-age=31536000"
-            _seal_cookies(headers, https=guard.https)
-            if finishing and chunk and headers.get("Content-Type", "").startswith("text/html"):
-                # without quotation marks: it may stand within a text of JSON
-                chunk = _SCRIPT.sub(b"<script nonce=" + self.nonce.encode(), chunk)
-                headers["Content-Length"] = str(len(chunk))
-            return status_code, headers, chunk
-
-    return SafeHeaders
-
-
-def _seal_cookies(headers: HTTPHeaders, *, https: bool) -> None:
-    cookies = headers.get_list("Set-Cookie")
-    if not cookies:
-        return
-    del headers["Set-Cookie"]
-    for cookie in cookies:
-        said = cookie.lower()
-        for words, wanted in (("HttpOnly", True), ("SameSite=Lax", True), ("Secure", https)):
-            if wanted and f"; {words.lower().partition('=')[0]}" not in said:
-                cookie += f"; {words}"
-        headers.add("Set-Cookie", cookie)
-
-
-# ---- the server ------------------------------------------------------------------------------------------
-
-
-class SignedLogin:
-    """Tells who is logged in by another site, from the cookie that Panel signed.
-
-    Parameters
-    ----------
-    secret
-        Key of the signature.
-    hours
-        How long a login lasts.
-    """
-
-    def __init__(self, secret: str, hours: float) -> None:
-        self.secret, self.days = secret, hours / 24
-
-    def user_of(self, request: HTTPServerRequest) -> str | None:
-        """Return who a request is from, None when not logged in."""
-        found = request.cookies.get("user")
-        user = found and decode_signed_value(self.secret, "user", found.value, max_age_days=self.days)
-        return user.decode("utf-8", "replace") if user else None
-
-
-def guarded_server(guard: Guard, *, address: str, port: int, panels: Mapping[str, Any], **options: Any) -> Any:
-    """Return a server of pages behind the door, not started.
-
-    Parameters
-    ----------
-    guard
-        The rules.
-    address, port
-        Where it listens.
-    panels
-        Pages by their paths.
-    **options
-        Of `panel.io.server.get_server`.
-    """
-    hosts = guard.hosts(address, port)
-    login: Any | None = None
-    if guard.passwords is not None:
-        accounts = Accounts(guard.passwords)
-        login = PasswordLogin(
-            accounts,
-            Tickets(accounts, hours=guard.login_hours),
-            # browsers share cookies among all ports of a host
-            cookie=f"graticule_{port}",
-            https=guard.https,
-        )
-        options["auth_provider"] = login
-    elif guard.oauth is not None:
-        secret = secrets.token_urlsafe(32)
-        login = SignedLogin(secret, guard.login_hours)
-        options |= {
-            "oauth_provider": guard.oauth.provider,
-            "oauth_key": guard.oauth.key,
-            "oauth_secret": guard.oauth.read_secret(),
-            "oauth_redirect_uri": guard.oauth.redirect_uri or None,
-            "cookie_secret": secret,
-        }
-        pn.config.oauth_expiry = guard.login_hours / 24
-    door = Door(guard, hosts, login)
-    server = _with_sockets_of(
-        door,
-        lambda: pn.io.server.get_server(
-            dict(panels),
-            address=address,
-            port=port,
-            # what the door allows; Bokeh cannot spell addresses of IPv6
-            websocket_origin=sorted(host for host in hosts if "[" not in host),
-            websocket_max_message_size=MOST_MESSAGE_BYTES,
-            session_token_expiration=_TOKEN_S,
-            sign_sessions=True,
-            secret_key=door.key,
-            # what a page is told of a request is seen by its scripts: no cookie and no password may be in it
-            include_cookies=[],
-            exclude_headers=["Cookie", "Authorization", "Proxy-Authorization"],
-            use_xheaders=guard.https or guard.by_proxy,
-            http_server_kwargs={
-                "max_body_size": _BODY_BYTES,
-                "max_header_size": _HEADER_BYTES,
-                "idle_connection_timeout": 120,
-                "body_timeout": 20,
-            },
-            **_SESSION_MS,
-            **options,
-        ),
-    )
-    application: Application = server._tornado
-    door.contexts = application.applications
-    application.default_router.rules.insert(0, Rule(door, Refused))
-    application.add_transform(make_headers(door))
-    if login is not None:
-        server.watch_of_logins = PeriodicCallback(door.look_around, _LOOK_MS)
-        server.watch_of_logins.start()
-    return server
-
-
-def _with_sockets_of(door: Door, make: Any) -> Any:
-    """Make a server whose sockets know the door; Bokeh takes their class from a list that all servers share."""
-    place, usual = next((i, each) for i, each in enumerate(urls.per_app_patterns) if each[0] == "/ws")
-
-    class GuardedSocket(usual[1]):
-        """A socket that is closed when its login ends."""
-
-        def check_origin(self, origin: str) -> bool:
-            """Tell whether a page of some origin may open it."""
-            return door.welcome(origin)
-
-        def open(self, *args: Any, **kwargs: Any) -> Any:
-            """Let the door know."""
-            door.sockets.add(self)
-            return super().open(*args, **kwargs)
-
-        async def _async_open(self, token: str) -> None:
-            try:
-                await super()._async_open(token)
-            finally:
-                door.coming.discard(self.request)
-
-    urls.per_app_patterns[place] = (usual[0], GuardedSocket, *usual[2:])
-    try:
-        return make()
-    finally:
-        urls.per_app_patterns[place] = usual

@@ -7,10 +7,11 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.exposures_words import count_of, radius_sentence
+from dashboards.support.exposures_words import radius_sentence
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
 from dashboards.support.path_settings import path_field
+from dashboards.support.statement import count_of
 
 RADIUS_BOUNDS_UM = (0.05, 2.0)
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}

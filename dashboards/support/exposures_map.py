@@ -16,8 +16,6 @@ from dashboards.support.exposures_words import clock
 from dashboards.support.looks import colour_bar, framed, limited, thin_labels
 from dashboards.support.page import FAINT, GROUP_COLOURS, plain
 
-hv.extension("bokeh", logo=False)
-
 # Told apart by colour-blind eyes (blue and vermilion after Okabe and Ito) on white and on black.
 KEPT, BAD, CHOSEN = "#1f8fd0", "#e0590b", "#d6409f"
 MOST_CIRCLES = 2000

@@ -18,8 +18,6 @@ from scipy.spatial import cKDTree
 from dashboards.support.looks import colour_bar, framed, limited, thin_labels
 from dashboards.support.page import FAINT, GROUP_COLOURS, LINE_RED, NO_VALUE, plain
 
-hv.extension("bokeh", logo=False)
-
 NUMBERS_UP_TO = 15
 """Distance matrices of more groups tell their numbers on hover only."""
 _MOST_POINTS = 3000

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.exposures import SAFE_MARGIN
+from dashboards.support.statement import count_of
 
 REPORT = "exposures_report.html"
 
@@ -205,24 +206,6 @@ def time_between(first: Any, second: Any) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def count_of(number: int, what: str) -> str:
-    """Return a number with its noun.
-
-    Parameters
-    ----------
-    number
-        How many.
-    what
-        One of them.
-
-    Examples
-    --------
-    >>> count_of(1, "grid square"), count_of(1200, "foil hole")
-    ('1 grid square', '1,200 foil holes')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def problem_sentence(row: Mapping[str, str]) -> str:

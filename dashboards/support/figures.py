@@ -18,6 +18,7 @@ from analysis.files import whole_file
 from analysis.flatfield import FlatfieldModel
 
 LINE_RED = "#c1121f"
+_HALO = "#ffffff"
 NO_VALUE = "#c9ced6"
 STATISTIC = "std of delta/sigma"
 _FONT_PT = 8.0
@@ -67,9 +68,10 @@ def save_matrix(
     image = axes.imshow(
         values, cmap=diverging_colours(bounds), vmin=bounds[0], vmax=bounds[1], interpolation="none", aspect="equal"
     )
-    for place in lines:
-        axes.axhline(place - 0.5, color=LINE_RED, linewidth=1.4)
-        axes.axvline(place - 0.5, color=LINE_RED, linewidth=1.4)
+    for colour, width in ((_HALO, 3.2), (LINE_RED, 1.4)):  # the red alone is lost on dark green to some eyes
+        for place in lines:
+            axes.axhline(place - 0.5, color=colour, linewidth=width)
+            axes.axvline(place - 0.5, color=colour, linewidth=width)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=_FONT_PT + 3, loc="left", parse_math=False)

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import say, section, words
 from dashboards.support.path_settings import path_field
+from dashboards.support.statement import count_of
 
 _SHOWN_NAMES = 24
 
@@ -81,7 +82,8 @@ def _pattern(dashboard: Any) -> pn.viewable.Viewable:
             return
         names, total, wrong = dashboard.matching(field.value_input or "")
         listed = ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else "")
-        say(line, wrong or f"{len(names)} of {total} slides match" + (f": {listed}" if names else ""))
+        matching = f"{len(names):,} of {count_of(total, 'slide')} match{'es' if total == 1 else ''}"
+        say(line, wrong or matching + (f": {listed}" if names else ""))
 
     field.param.watch(count, ["value_input", "value"])
     dashboard.param.watch(count, "found")
@@ -125,14 +127,16 @@ def _register(dashboard: Any) -> list[pn.viewable.Viewable]:
     def refresh(*_: Any) -> None:
         ready = dashboard.result is not None and len(dashboard.result.slides) > 0
         count = len(dashboard.slides_to_register()) if ready else 0
-        button.label = f"Register {count} slides as {dashboard.version}…" if dashboard.version else "Register…"
+        named = f" {count_of(count, 'slide')} as {dashboard.version}" if dashboard.version else ""
+        button.label = f"Register{named}…"
         button.disabled = not (ready and count and dashboard.version) or dashboard.job.busy
 
     def ask(_: Any) -> None:
         slides = dashboard.slides_to_register()
         shown = ", ".join(slides.labels[:_SHOWN_NAMES]) + (", …" if len(slides) > _SHOWN_NAMES else "")
+        become = f"{count_of(len(slides), 'slide')} become{'s' if len(slides) == 1 else ''}"
         question[:] = [
-            words(f"{len(slides)} slides become version {dashboard.version}: {shown}."),
+            words(f"{become} version {dashboard.version}: {shown}."),
             words("This will write", muted=True, margin=(8, 0, 0, 0)),
             *[words(str(path), margin=(0, 0, 0, 12)) for path in dashboard.files_to_write()],
             words(

@@ -12,9 +12,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, CustomJSHover, HoverTool
 
 from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, thin_labels
-from dashboards.support.page import FAINT, GROUP_COLOURS, INK, LINE_RED, NO_VALUE, plain
-
-hv.extension("bokeh", logo=False)
+from dashboards.support.page import FAINT, GROUP_COLOURS, HALO, INK, LINE_RED, NO_VALUE, plain
 
 STATISTIC = "std of Δ/σ"
 
@@ -102,16 +100,10 @@ def _marks(lines, chosen, count):
         figure = plot.state
         drawn = {renderer.name: renderer for renderer in figure.renderers}
         if "dividing lines" not in drawn:
-            figure.segment(
-                "x0",
-                "y0",
-                "x1",
-                "y1",
-                source=ColumnDataSource(data),
-                name="dividing lines",
-                color=LINE_RED,
-                line_width=1.5,
-            )
+            source, ends = ColumnDataSource(data), ("x0", "y0", "x1", "y1")
+            # the red is lost on dark green to some eyes
+            figure.segment(*ends, source=source, name="halo of the lines", color=HALO, line_width=4, line_alpha=0.7)
+            figure.segment(*ends, source=source, name="dividing lines", color=LINE_RED, line_width=1.5)
             figure.rect(
                 "x",
                 "y",

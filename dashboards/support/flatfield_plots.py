@@ -17,8 +17,6 @@ from dashboards.support.flatfield_matrix import STATISTIC
 from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, thin
 from dashboards.support.page import ACCENT, CURVE, FAINT, LINE_RED, NO_VALUE, SOFT, plain
 
-hv.extension("bokeh", logo=False)
-
 
 def _image(image, label, limits, *, digits=4):
     """`holoviews.Image` of a thinned image with true pixel coordinates, row 0 on top."""

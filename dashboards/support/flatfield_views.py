@@ -28,6 +28,7 @@ from dashboards.support.flatfield_words import REPORT, check_sentence, groups_se
 from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, empty_state, error_banner, say, words
 from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, nothing_yet, report_buttons
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown, either, live, pane, show_table
 
 _MATRIX_INPUTS = ["result", "groups", "layers", "layer", "bounds", "sort_by", "lines", "lines_after", "chosen"]
@@ -142,7 +143,7 @@ def draw_matrix(dashboard: Any) -> hv.Image:
         chosen=tuple(place[i] for i in dashboard.chosen) if dashboard.chosen is not None else None,
         layers_used=result.layers_used(layers)[grid],
         left_out=result.pixels_left_out(layers)[grid],
-        title=f"{name_layers(dashboard)} · {len(order)} slides",
+        title=f"{name_layers(dashboard)} · {count_of(len(order), 'slide')}",
     )
 
 
@@ -330,7 +331,7 @@ def _model_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         if model is None:
             return
         index = min(dashboard.layer, model.flatfield.shape[2]) - 1
-        slides = f", made of {len(model.slides)} slides" if model.slides is not None else ""
+        slides = f", made of {count_of(len(model.slides), 'slide')}" if model.slides is not None else ""
         say(title, f"Model {model.version}, layer {index + 1}{slides}")
         show_table(layers, model.table)
         list_versions()

@@ -54,7 +54,8 @@ def groups_sentence(groups: Groups) -> str:
     outliers = groups.outliers
     if outliers:
         shown = ", ".join(outliers[:8]) + (", …" if len(outliers) > 8 else "")
-        parts.append(f"{shown} stands alone" if len(outliers) == 1 else f"{len(outliers)} slides stand alone: {shown}")
+        several = f"{len(outliers):,} slides stand alone: {shown}"
+        parts.append(f"{shown} stands alone" if len(outliers) == 1 else several)
     sentence = "; ".join(parts) or "every slide stands alone"
     return sentence[:1].upper() + sentence[1:] + "."
 
@@ -74,5 +75,5 @@ def check_sentence(check: ModelCheck) -> str:
 
 def problem_sentence(row: Mapping[str, str]) -> str:
     """Say what could not be used: file, expected, found."""
-    who = f"{row['slide_id']} is left out" if row["slide_id"] else "A root is left out"
-    return f"{who}, {row['reason']}: {row['file']}: expected {row['expected']}, found {row['found']}."
+    who = row["slide_id"] or "A root"
+    return f"{who} is left out ({row['reason']}): {row['file']}: expected {row['expected']}; found {row['found']}."

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import functools
 import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import panel as pn
@@ -17,19 +21,47 @@ import param
 
 from analysis.scheduler import open_scheduler
 from analysis.tasks import Cancelled, SchedulerLost
+from dashboards.support.loading import begin, drawable, in_thread, served
 from dashboards.support.page import error_banner, say, status_line
 from dashboards.support.places import Refused
 
 Output = TypeVar("Output")
 logger = logging.getLogger(__name__)
 _MOMENT_S = 0.3
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN)
+_LOST = "It was there before, or should be: see whether its disk or share is still there, and do it again."
+_goes_on: ContextVar[bool] = ContextVar("_goes_on", default=False)
+_jobs: weakref.WeakSet[Job] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def going_on(wanted: bool) -> Iterator[None]:
+    """Have the jobs of this block go on to their end, or not, when their page is closed.
+
+    Parameters
+    ----------
+    wanted
+        Whether they do; work that is begun by `start` within the block never does.
+    """
+    before = _goes_on.set(wanted)
+    try:
+        yield
+    finally:
+        _goes_on.reset(before)
+
+
+def stop_all() -> None:
+    """Ask every job of this process to stop, also those whose page was closed; finished work is kept."""
+    for job in list(_jobs):
+        job.cancel()
 
 
 class Job(param.Parameterized):
     """One thing at a time that a page is busy with.
 
     A new job asks the one before it to stop and takes its place; the result of a job that was overtaken is
-    dropped. So is that of a job whose page was closed: there is nothing left to show it on.
+    dropped. A job whose page is closed is asked to stop, unless it began in a block of `going_on`: then it ends as if
+    the page were there.
 
     Parameters
     ----------
@@ -49,16 +81,24 @@ class Job(param.Parameterized):
         self._check = check
         self._cancel = threading.Event()
         self._number = 0
-        self.closed = False
+        self.kept = self.closed = False
+        _jobs.add(self)
 
     def cancel(self) -> None:
         """Ask what runs to stop; finished work is kept."""
         self._cancel.set()
 
     def close(self) -> None:
-        """Stop what runs, and take no result any more."""
+        """Stop what runs, unless it goes on without its page; there is nothing left to show anything on."""
         self.closed = True
-        self.cancel()
+        self.param.watchers = {}
+        if not self.goes_on:
+            self.cancel()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether something runs that does not stop when the page is closed."""
+        return self.busy and self.kept
 
     async def run(self, words: str, function: Callable[..., Output], *args: Any, **keywords: Any) -> Output | None:
         """Run a function in a thread and return its result.
@@ -73,11 +113,16 @@ class Job(param.Parameterized):
         Returns
         -------
         object or None
-            None when it failed, was cancelled or overtaken, or when the page was closed. What failed is in ``error``.
+            None when it failed, was cancelled or overtaken, or when the page was closed and it does not go on without.
+            What failed is in ``error``.
         """
+        kept = _goes_on.get()
+        if self.closed and not kept:
+            return None
         self._cancel.set()
         self._cancel = cancel = threading.Event()
         self._number += 1
+        self.kept = kept
         number = self._number
         loop = asyncio.get_running_loop()
 
@@ -87,8 +132,8 @@ class Job(param.Parameterized):
         self.param.update(busy=True, words=words, error="", share=0)
         try:
             if self._check is not None:
-                await asyncio.to_thread(self._check)
-            found = await asyncio.to_thread(function, *args, **keywords, progress=progress, cancel=cancel)
+                await in_thread(self._check)
+            found = await in_thread(function, *args, **keywords, progress=progress, cancel=cancel)
         except Cancelled as stop:
             return self._end(number, str(stop))
         except (ValueError, OSError, SchedulerLost) as error:
@@ -97,7 +142,7 @@ class Job(param.Parameterized):
             logger.exception("%s failed.", words)
             return self._end(number, "", f"{type(error).__name__}: {error} (a fault of the program; see the log).")
         self._end(number, "")
-        return found if number == self._number and not self.closed else None
+        return found if number == self._number and (kept or not self.closed) else None
 
     def _step(self, number: int, done: int, total: int, words: str) -> None:
         if number == self._number and self.busy:
@@ -132,7 +177,8 @@ class Job(param.Parameterized):
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, Refused):
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        said = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        return f"{said} {_LOST}" if error.errno in _GONE else said
     return str(error)
 
 
@@ -168,16 +214,23 @@ def on_scheduler(
 
 
 def start(work: Callable[[], Awaitable[Any]]) -> None:
-    """Run asynchronous work: on the running loop, when the page has loaded, or to its end where there is no loop."""
-    if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
-        pn.state.onload(work)
+    """Run asynchronous work: on the running loop, once the page may be changed, or to its end without one."""
+
+    @functools.wraps(work)
+    async def apart() -> None:
+        # what changes on the page while an act goes on may start something; that is not a part of the act
+        with going_on(False):
+            await work()
+
+    if served():
+        begin(apart)
         return
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(work())
+        asyncio.run(apart())
         return
-    task = loop.create_task(work())
+    task = loop.create_task(apart())
     _running.add(task)
     task.add_done_callback(_running.discard)
 
@@ -189,7 +242,8 @@ def gently(refresh: Callable[..., None]) -> Callable[..., None]:
     """Return a callback that refreshes widgets at once, and then not again before a moment has passed.
 
     A Material component that is changed again while the browser still works on the change before may stay at the older
-    value: a button is grey for ever, a bar never goes. What is asked for within the moment is done once at its end.
+    value: a button is grey for ever, a bar never goes. What is asked for within the moment is done once at its end, or
+    when the browser has built the page, which would miss it meanwhile.
 
     Parameters
     ----------
@@ -202,6 +256,13 @@ def gently(refresh: Callable[..., None]) -> Callable[..., None]:
         nonlocal last, later
         last, later = time.monotonic(), None
         refresh()
+
+    def at_last() -> None:
+        nonlocal later
+        if drawable():
+            now()
+        else:
+            later = asyncio.get_running_loop().call_later(_MOMENT_S, at_last)
 
     @functools.wraps(refresh)
     def call(*_: Any) -> None:
@@ -217,7 +278,7 @@ def gently(refresh: Callable[..., None]) -> Callable[..., None]:
         if wait_s <= 0:
             now()
         else:
-            later = loop.call_later(wait_s, now)
+            later = loop.call_later(wait_s, at_last)
 
     return call
 

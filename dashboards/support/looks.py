@@ -2,9 +2,14 @@
 
 import math
 
+import holoviews.plotting.bokeh
 import numpy as np
 from bokeh.models import BoxZoomTool, CustomJS, NoOverlap
 from bokeh.palettes import PRGn
+
+# what hv.extension("bokeh") does, but that in a notebook it would load scripts from the network before pn.extension
+# could be told inline=True
+holoviews.Store.set_current_backend("bokeh")
 
 LARGEST_WIDTH_PX = 350
 """Images wider than this are thinned before they are sent to the browser."""

@@ -34,6 +34,7 @@ LINE = "#d9dee5"
 SOFT = "#9fc6d1"
 CURVE = "#c77d11"
 LINE_RED = "#c1121f"
+HALO = "#ffffff"
 NO_VALUE = "#c9ced6"
 # Told apart by every kind of colour-blind eye, on a light page and on a dark one; a test simulates it.
 GROUP_COLOURS = ("#0f6e84", "#c77d11", "#7927c1", "#8ea96d", "#973000", "#d07ff6", "#5a0afb", "#7e4e45")
@@ -478,6 +479,10 @@ def page(title: str, sidebar: list | tuple = (), main: list | tuple = (), *, her
     )
     made.header = [pn.HSpacer(), header_links(made, _links(), f"./{here}")]
     _leave_server_state(made)
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.template_variables.update(
+            starts_dark=made.dark_theme, has_sidebar=bool(sidebar), components=made._render_esm(server=True)
+        )
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -104,14 +105,20 @@ def serve(
     for warning in guard.warnings(address, port):
         print(f"Warning: {warning}", file=sys.stderr)
     asyncio.run(_serve(port, address, guard, open_browser))
+    print("Stopped.", flush=True)
 
 
 async def _serve(port: int, address: str, guard: Guard, open_browser: bool) -> None:
     # Panel takes seconds to import, and only this command needs it
     import panel as pn
 
-    from dashboards.support.door import guarded_server
+    from dashboards.support.guarded_server import guarded_server
+    from dashboards.support.jobs import stop_all
 
+    # what pages that were closed go on to write is said nowhere else
+    logging.basicConfig()
+    logging.getLogger("dashboards").setLevel(logging.INFO)
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # what is refused is no fault of the server
     server = guarded_server(guard, address=address, port=port, panels=instrument_files(), title="Graticule")
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -127,7 +134,11 @@ async def _serve(port: int, address: str, guard: Guard, open_browser: bool) -> N
     finally:
         server.stop(wait=False)
         pn.state.kill_all_servers()
-        print("Stopped.", flush=True)
+        stop_all()
+        print("Stopping; what is finished is kept. Press again to stop at once.", flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # work that is under way ends at its next whole file, and `asyncio.run` waits for it
+            signal.signal(number, signal.SIG_DFL)
 
 
 @act(spellings={"working_dir": ("--workingdir",)})

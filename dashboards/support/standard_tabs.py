@@ -12,17 +12,26 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
+from dashboards.support.loading import served
 from dashboards.support.page import card, code_box, empty_state, say, words
 from dashboards.support.places import places
 from dashboards.support.tabs import Shown, show_table
 
 _LINES_SHOWN = 50
+# seen after a moment only, so that nothing flashes where a tab is made at once
+_COMING = """
+:host(.coming)::before { content: "One moment"; display: block; padding: 90px 24px; text-align: center; color: inherit;
+  animation: come 0.3s 0.3s both; }
+@keyframes come { from { opacity: 0; } to { opacity: 0.7; } }
+"""
 
 Build = Callable[[Any, Shown], pn.viewable.Viewable]
 
 
 def add_tabs(tabs: pmui.Tabs, dashboard: Any, content: Mapping[str, Build]) -> None:
-    """Put tabs on a page.
+    """Put tabs on a page; on a server each is made when somebody opens it, because most are not.
+
+    Elsewhere (a notebook's cell, a file) nobody may be there to make them later: all are made at once.
 
     Parameters
     ----------
@@ -33,7 +42,23 @@ def add_tabs(tabs: pmui.Tabs, dashboard: Any, content: Mapping[str, Build]) -> N
     content
         For every title a function that is called with the page and a `Shown`, and returns what is on the tab.
     """
-    tabs.extend((name, build(dashboard, Shown(tabs, place))) for place, (name, build) in enumerate(content.items()))
+    coming = {"css_classes": ["coming"], "stylesheets": [_COMING]} if served() else {}
+    places = [pn.Column(sizing_mode="stretch_width", **coming) for _ in content]
+    waiting = dict(enumerate(content.values()))
+
+    def make(place: int) -> None:
+        build = waiting.pop(place, None)
+        if build is not None:
+            places[place].append(build(dashboard, Shown(tabs, place)))
+            places[place].css_classes = []
+
+    tabs.extend(zip(content, places, strict=True))
+    if served():
+        tabs.param.watch(lambda event: make(event.new), "active")
+        make(tabs.active)
+    else:
+        for place in range(len(content)):
+            make(place)
 
 
 def code_tab(sentence: str, on: Sequence[str], shell: Callable[[Any], str] | None = None) -> Build:
@@ -148,7 +173,7 @@ def report_buttons(dashboard: Any, filename: str) -> list[pn.viewable.Viewable]:
 
 
 def nothing_yet(dashboard: Any, question: str, sentence: str, waiting_for: str) -> pn.viewable.Viewable:
-    """Return what stands where there is no data yet: what to do, or what the page is waiting for.
+    """Return what stands where there is no data yet: what to do, what the page is waiting for, or that there is none.
 
     Parameters
     ----------
@@ -164,14 +189,20 @@ def nothing_yet(dashboard: Any, question: str, sentence: str, waiting_for: str) 
     button = pmui.Button(label="Look at sample data", variant="contained", margin=(16, 0))
     button.on_click(lambda _: start(dashboard.load_example))
     offered = dashboard.offered(button)
-    nothing = empty_state(question, f"{sentence}{', or look at sample data' if offered else ''}.", *offered)
+    to_do = f"{sentence}{', or look at sample data' if offered else ''}."
+    nothing = empty_state(question, to_do, *offered)
+    title, line = nothing[0], nothing[1]
     waiting = empty_state("One moment", waiting_for)
 
     @gently
     def refresh(*_: Any) -> None:
         waiting.visible = dashboard.job.busy
         nothing.visible = not waiting.visible
+        if nothing.visible:
+            told = dashboard.job.error or dashboard.outcome()
+            say(title, "Nothing to show" if told else question)
+            say(line, f"The line above says why. {to_do}" if told else to_do)
 
-    dashboard.job.param.watch(refresh, "busy")
+    dashboard.job.param.watch(refresh, ["busy", "error", "words"])
     refresh()
     return pn.Column(nothing, waiting, sizing_mode="stretch_width")

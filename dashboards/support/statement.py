@@ -1,4 +1,4 @@
-"""Settings as text: the Python call and the shell line that give the same result."""
+"""Numbers, names and settings as text: a count with its noun, the Python call and the shell line of the same result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,43 @@ import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    count
+        The number.
+    noun
+        In the singular.
+
+    Examples
+    --------
+    >>> count_of(1, "patch"), count_of(2000, "patch"), count_of(0, "tile")
+    ('1 patch', '2,000 patches', '0 tiles')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith(('ch', 's')) else 's'}"
+
+
+def shortened(name: str, most: int = 48) -> str:
+    """Return a name with its middle left out, where it is too long for its place.
+
+    Parameters
+    ----------
+    name
+        The name.
+    most
+        Characters that have room.
+
+    Examples
+    --------
+    >>> shortened("cells_00"), shortened("a" * 30 + "_0001", 13)
+    ('cells_00', 'aaaaaa…a_0001')
+    """
+    left = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - left]}…{name[-left:]}"
 
 
 def changed_settings(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
 from dashboards.support.jobs import gently
+from dashboards.support.loading import draw_soon
 from dashboards.support.page import words
 
 _TABLE_ROWS = 20
@@ -47,11 +48,41 @@ class Shown:
                 draw()
 
 
-def live(draw: Callable[[], Any], dashboard: Any, on: list[str], shown: Shown) -> hv.DynamicMap:
-    """A picture that is drawn again in place, so that the zoom stays, when one of some parameters changes."""
-    pipe = hv.streams.Pipe(data=0)
-    dashboard.param.watch(shown(lambda: pipe.send(pipe.data + 1)), on)
-    return hv.DynamicMap(lambda data: draw(), streams=[pipe])
+def live(
+    draw: Callable[[], Any],
+    dashboard: Any,
+    on: list[str],
+    shown: Shown,
+    *,
+    unless_same: Callable[[], Any] | None = None,
+) -> hv.DynamicMap:
+    """A picture that is drawn again in place, so that the zoom stays, when one of some parameters changes.
+
+    Parameters
+    ----------
+    draw
+        Returns the picture.
+    dashboard
+        Whose parameters they are.
+    on
+        Their names.
+    shown
+        Whether its tab is open.
+    unless_same
+        Returns what the picture is made of; where that is as before, it is not drawn and not sent again.
+    """
+    pipe, last = hv.streams.Pipe(data=0), []
+
+    def drawn(data: int) -> Any:
+        last[:] = [unless_same()] if unless_same is not None else []
+        return draw()
+
+    def redraw() -> None:
+        if unless_same is None or last != [unless_same()]:
+            pipe.send(pipe.data + 1)
+
+    dashboard.param.watch(shown(lambda: draw_soon(redraw)), on)
+    return hv.DynamicMap(drawn, streams=[pipe])
 
 
 def pane(element: Any = None, **options: Any) -> pn.pane.HoloViews:

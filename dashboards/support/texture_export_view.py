@@ -14,9 +14,9 @@ from dashboards.support.jobs import gently, start
 from dashboards.support.page import card, error_banner, say, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_tables import show_frame
-from dashboards.support.texture_words import count_of
 
 HAVE_ROIFILE = importlib.util.find_spec("roifile") is not None
 """Whether the package roifile is installed."""

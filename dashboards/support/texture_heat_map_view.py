@@ -11,11 +11,12 @@ import panel_material_ui as pmui
 from analysis.texture import COLOURS
 from dashboards.support.jobs import start
 from dashboards.support.page import as_text, card, say, words
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_heat_map import HeatMap, Scatter
 from dashboards.support.texture_points import MOST_DRAWN, PatchPoints, colour_patches, in_place
 from dashboards.support.texture_tables import Pictures, draw_representatives, draw_selected, place_of
-from dashboards.support.texture_words import border_words, clusters_words, count_of, patches_words, selected_words
+from dashboards.support.texture_words import border_words, clusters_words, patches_words, selected_words
 
 _SIDE_BY_SIDE = {"gap": "12px", "grid-template-columns": "minmax(0, 1.55fr) minmax(0, 1fr)", "align-items": "start"}
 _MOST_PICTURES = 24

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import param
 
 from analysis.texture import COLOURS, Correction, correct_labels, find_similar
 from dashboards.support.jobs import start
+from dashboards.support.loading import in_thread
 from dashboards.support.texture_settings import TextureSettings
 from dashboards.support.texture_work import Latest, key_of_patch, rows_of_labels
 
@@ -181,7 +181,7 @@ class TextureLabels(TextureSettings):
                 return
             self._learns = True
             try:
-                found = await asyncio.to_thread(correct_labels, patches, labels, seed=self.seed)
+                found = await in_thread(correct_labels, patches, labels, seed=self.seed)
             except ValueError as error:
                 self._learns = self.correction is not None
                 self._refuse(str(error))
@@ -210,7 +210,7 @@ class TextureLabels(TextureSettings):
         if self.patches is None:
             return None
         try:
-            self.similar = await asyncio.to_thread(find_similar, self.patches, row, count=count, scale=self.scale)
+            self.similar = await in_thread(find_similar, self.patches, row, count=count, scale=self.scale)
         except ValueError as error:
             self._refuse(str(error))
             self.similar = None

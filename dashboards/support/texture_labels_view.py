@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import tempfile
 from pathlib import Path
@@ -15,11 +14,12 @@ import panel_material_ui as pmui
 
 from analysis.texture import cut_patches, save_labels
 from dashboards.support.jobs import gently, start
+from dashboards.support.loading import in_thread
 from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_learnt_view import learnt_card, similar_card
 from dashboards.support.texture_tables import make_table, picture_address
-from dashboards.support.texture_words import count_of
 
 _SMALL = {"size": "small"}
 _WIDE = {"size": "small", "sizing_mode": "stretch_width"}
@@ -203,7 +203,7 @@ def _labelled_card(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
         given = newest_first(dashboard) if patches is not None else {}
         try:
             # all at once, so that they share one grey scale
-            pictures = await asyncio.to_thread(cut_patches, patches, list(given), longest_px=48) if given else []
+            pictures = await in_thread(cut_patches, patches, list(given), longest_px=48) if given else []
         except (OSError, ValueError) as error:
             dashboard.note(str(error))
             pictures = [np.zeros((2, 2), np.uint8)] * len(given)

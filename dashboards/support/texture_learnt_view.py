@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,13 @@ import panel_material_ui as pmui
 
 from analysis.texture import cut_patches
 from dashboards.support.jobs import gently, start
+from dashboards.support.loading import in_thread
 from dashboards.support.page import card, say, words
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown, either
 from dashboards.support.texture_plots import UNSURE, ImportancePicture, SurenessPicture
 from dashboards.support.texture_report_views import agreement_table
 from dashboards.support.texture_tables import gallery, show_frame, show_pictures
-from dashboards.support.texture_words import count_of
 
 _TWO = {"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)", "align-items": "start"}
 _LEAST_SURE, _SIMILAR = 24, 16
@@ -170,7 +170,7 @@ def similar_card(dashboard: Any) -> pn.viewable.Viewable:
         first = [] if asked["row"] is None else [asked["row"]]
         asked["row"] = None  # what is found from elsewhere next time is not like this one
         try:
-            cut = await asyncio.to_thread(cut_patches, patches, [*first, *rows])
+            cut = await in_thread(cut_patches, patches, [*first, *rows])
         except (OSError, ValueError) as error:
             dashboard.note(str(error))
             return

@@ -13,9 +13,9 @@ import panel_material_ui as pmui
 from analysis.texture import PLACE_COLUMNS
 from dashboards.support.jobs import gently
 from dashboards.support.page import card, say, words
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_tables import make_table, safe_csv, show_frame
-from dashboards.support.texture_words import count_of
 
 _WIDE = {"size": "small", "sizing_mode": "stretch_width"}
 _ALL, _NONE = "all", "none"

@@ -18,6 +18,7 @@ from PIL import Image as PillowImage
 from analysis.tables import table_text
 from analysis.texture import cut_patches
 from dashboards.support.jobs import start
+from dashboards.support.loading import in_thread
 from dashboards.support.page import as_text, card, say, words
 from dashboards.support.tabs import _TABLE_LOOK
 from dashboards.support.texture_work import Latest
@@ -284,7 +285,7 @@ class Pictures:
         if draw is not self._draw:
             return
         try:
-            content = await asyncio.to_thread(draw)
+            content = await in_thread(draw)
         except (ValueError, OSError) as error:
             say(self.line, f"The patches cannot be shown: {error}")
             self.pane.visible = False

@@ -9,20 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.texture import STATISTICS, Clusters, Patches, TileSet, cluster_patches, find_tile_set, measure_patches
-from dashboards.support.statement import Name, changed_settings, python_call, shell_line
-
-
-def count_of(count: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> count_of(1, "patch"), count_of(2000, "patch"), count_of(2, "tile")
-    ('1 patch', '2,000 patches', '2 tiles')
-    """
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith(('ch', 's')) else 's'}"
+from dashboards.support.statement import Name, changed_settings, count_of, python_call, shell_line
 
 
 def tiles_words(tiles: TileSet | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import re
@@ -16,12 +17,14 @@ import param
 from analysis.texture import read_labels, save_labels, write_outputs
 from dashboards.support.dashboard import writes
 from dashboards.support.jobs import quiet
+from dashboards.support.loading import in_thread
 from dashboards.support.places import Refused, places
 from dashboards.support.texture_labelling import TextureLabels
 from dashboards.support.texture_report import write_texture_report
 from dashboards.support.texture_work import key_of_patch, rows_of_labels
 
 _ENDINGS = (".csv", ".json")
+_MOST_LABEL_BYTES = 8 * 1024**2
 _NOTHING = "There is nothing to {} yet: open a folder of tiles first."
 
 
@@ -130,7 +133,23 @@ class TextureOutputs(TextureLabels):
         except Refused as refused:
             self.write_job.error = str(refused)
             return
-        await self._take_labels(path)
+        if not self._refused_labels(Path(path).name, await in_thread(_begin, path)):
+            await self._take_labels(path)
+
+    def _refused_labels(self, name: str, content: bytes) -> bool:
+        """Say so when a file of labels is larger than one of these patches can be."""
+        most = 2 * len(self.patches.table) + 1000 if self.patches is not None else 0
+        # JSON may have every value on a line of its own
+        signs = (b"{",) if name.lower().endswith(".json") else (b"\n", b"\r")
+        rows = max(map(content.count, signs))
+        if len(content) > _MOST_LABEL_BYTES:
+            found = f"{_MOST_LABEL_BYTES // 1024**2} MB at most; it has more"
+        elif self.patches is not None and rows > most:
+            found = f"one row for each of the {len(self.patches.table):,} patches at most; it has {rows:,}"
+        else:
+            return False
+        self.write_job.error = f"{name} must be a file of labels of these patches, with {found}."
+        return True
 
     async def upload_labels(self, content: bytes, called: str) -> None:
         """Take labels from a file that a browser sent.
@@ -142,6 +161,8 @@ class TextureOutputs(TextureLabels):
         called
             Its name.
         """
+        if self._refused_labels(Path(called).name[:80], content):
+            return
         with tempfile.TemporaryDirectory() as folder:
             # a browser may make the name up; what is said of the file should still name it
             stem, ending = re.sub(r"[^\w .-]", "_", Path(called).stem)[:80], Path(called).suffix.lower()
@@ -161,3 +182,10 @@ class TextureOutputs(TextureLabels):
         self._change({key_of_patch(patches, row): name for row, name in rows.items()})
         self.classes = list(dict.fromkeys([*self.classes, *sorted(set(rows.values()))]))
         self._wrote(f"{len(rows):,} labels read from {Path(path).name}.")
+
+
+def _begin(path: str | os.PathLike[str]) -> bytes:
+    """Return what a file holds, or enough of it to see that it is too large; nothing where it cannot be read."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(_MOST_LABEL_BYTES + 1)
+    return b""

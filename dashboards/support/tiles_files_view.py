@@ -13,16 +13,19 @@ from dashboards.support.jobs import gently, start
 from dashboards.support.page import as_text, card, error_banner, say, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
+from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown, show_table
 from dashboards.support.tiles_merge_work import MergedPictures, merged_folder
-from dashboards.support.tiles_words import REPORT, count_of, earlier_words, plan_words
+from dashboards.support.tiles_words import REPORT, earlier_words, plan_words
 
 _TWO = {"gap": "12px", "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)", "align-items": "start"}
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}
+_NOTHING_MERGED = "<p>Nothing was merged from this page yet.</p>"
 _PICTURES = """
 :host { color: inherit; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 10px; margin-bottom: 16px; }
 .pair img { width: 100%; border-radius: 4px; display: block; }
+p { margin: 4px 0; font: 400 0.82rem system-ui, sans-serif; color: var(--mui-palette-text-secondary, #7a8594); }
 .pair div { font: 500 0.82rem system-ui, sans-serif; padding: 3px 0; color: var(--mui-palette-text-secondary, #7a8594);
   overflow-wrap: anywhere; }
 """
@@ -168,7 +171,7 @@ def merge_tab(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
 
     def refresh(*_: Any) -> None:
         done = dashboard.merged
-        pictures.object = "".join(map(pair_html, done.pictures)) if done is not None else ""
+        pictures.object = "".join(map(pair_html, done.pictures)) if done is not None else _NOTHING_MERGED
         say(problems, done.problems["error"].iloc[0] if done is not None and len(done.problems) else "")
 
     button.on_click(lambda _: start(dashboard.merge))

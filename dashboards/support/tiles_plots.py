@@ -12,8 +12,6 @@ from analysis.tiles import Layout
 from dashboards.support.looks import framed, limited
 from dashboards.support.page import ACCENT, CURVE, LINE_RED, SOFT, plain
 
-hv.extension("bokeh", logo=False)
-
 MOST_HEIGHT = 0.78
 """Height of the image over its width, at most: a tall image is drawn in the middle of a frame of this shape."""
 _TILE_PX = 400

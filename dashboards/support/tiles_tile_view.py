@@ -10,10 +10,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.page import card, say, words
+from dashboards.support.statement import count_of, shortened
 from dashboards.support.tabs import Shown, live, pane
 from dashboards.support.tiles_plots import plot_chosen, plot_grid, plot_histogram, plot_image, plot_tile, tile_at
-from dashboards.support.tiles_words import count_of, layout_words, plan_words, range_words, tile_words
-from dashboards.support.tiles_work import TileView, count_values, seen_range, to_grey
+from dashboards.support.tiles_words import layout_words, plan_words, range_words, tile_words
+from dashboards.support.tiles_work import OpenImage, TileView, count_values, seen_range, to_grey
 
 _SIDE_BY_SIDE = {
     "gap": "12px",
@@ -58,7 +59,13 @@ def _counted(dashboard: Any) -> pn.viewable.Viewable:
 
 
 def _image_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:
-    image = live(lambda: draw_image(dashboard), dashboard, ["layout", "opened"], shown)
+    image = live(
+        lambda: draw_image(dashboard),
+        dashboard,
+        ["layout", "opened"],
+        shown,
+        unless_same=lambda: _image_drawn(dashboard),
+    )
     grid = live(
         lambda: plot_grid(dashboard.layout, dashboard.empty, all_tiles=dashboard.all_tiles),
         dashboard, ["layout", "empty", "all_tiles"], shown,
@@ -80,15 +87,20 @@ def _image_pane(dashboard: Any, shown: Shown) -> pn.pane.HoloViews:
 
 def draw_image(dashboard: Any) -> hv.RGB:
     """Return the image shown, or grey of its shape while it is read."""
+    opened, shape, title = _image_drawn(dashboard)
+    return plot_image(None if opened is None else opened.preview, shape, title=title)
+
+
+def _image_drawn(dashboard: Any) -> tuple[OpenImage | None, tuple[int, int], str]:
+    """Return the pixels of the image shown, its shape, and its title."""
     if dashboard.layout is None:
-        return plot_image(None, (3, 4), title=" ")
+        return None, (3, 4), " "
     opened = dashboard.pixels()
     shape = dashboard.layout.shape
-    title = f"{dashboard.image}, {shape[0]:,} × {shape[1]:,} px"
+    title = f"{shortened(dashboard.image)}, {shape[0]:,} × {shape[1]:,} px"
     if opened is None:
-        return plot_image(None, shape, title=f"{title} (being read)" if dashboard.view_job.busy else title)
-    thinned = f"; one pixel in {opened.step} is drawn" if opened.step > 1 else ""
-    return plot_image(opened.preview, shape, title=title + thinned)
+        return None, shape, f"{title} (being read)" if dashboard.view_job.busy else title
+    return opened, shape, f"{title}; one pixel in {opened.step} is drawn" if opened.step > 1 else title
 
 
 def _all_tiles(dashboard: Any) -> pn.viewable.Viewable:

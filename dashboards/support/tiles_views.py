@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently
 from dashboards.support.page import as_text, card, error_banner, say, words
-from dashboards.support.standard_tabs import code_tab, log_tab, nothing_yet
+from dashboards.support.standard_tabs import Build, add_tabs, code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either, show_table
 from dashboards.support.tiles_files_view import files_tab, merge_tab
 from dashboards.support.tiles_tile_view import tiles_tab, values_tab
@@ -46,20 +46,15 @@ def build_main(dashboard: Any) -> pn.viewable.Viewable:
         tabs.active = TILES_TAB
 
     content = {
-        "Images": lambda dashboard, shown: _images_tab(dashboard, shown, to_tiles),
-        "Tiles": tiles_tab,
-        "Values": values_tab,
-        "Files": files_tab,
+        "Images": _with_images(lambda dashboard, shown: _images_tab(dashboard, shown, to_tiles)),
+        "Tiles": _with_images(tiles_tab),
+        "Values": _with_images(values_tab),
+        "Files": _with_images(files_tab),
         "Merge": merge_tab,
         "Python and shell": code_tab("The same tiles without this page.", _IN_CODE),
         "Log": log_tab(_LOGGED, ["sources", "exported"]),
     }
-    needs_images = ("Images", "Tiles", "Values", "Files")
-    for place, (name, build) in enumerate(content.items()):
-        made = build(dashboard, Shown(tabs, place))
-        if name in needs_images:
-            made = either(dashboard, ["sources", "layout"], lambda: _some(dashboard), made, _no_images(dashboard))
-        tabs.append((name, made))
+    add_tabs(tabs, dashboard, content)
     jobs = [dashboard.job.panel(), _view_job(dashboard)]
     return pmui.Column(*_banners(dashboard), *jobs, tabs, sizing_mode="stretch_width", margin=8)
 
@@ -81,13 +76,19 @@ def _some(dashboard: Any) -> bool:
     return dashboard.sources is not None and len(dashboard.sources) > 0
 
 
-def _no_images(dashboard: Any) -> pn.viewable.Viewable:
-    return nothing_yet(
-        dashboard,
-        "How do I cut my images into tiles that a network can learn from?",
-        "Type a folder of images (TIFF, PNG, JPEG) on the left",
-        "The images stand here when they have been looked at.",
-    )
+def _with_images(build: Build) -> Build:
+    """Return the same tab, which says what to do while there are no images."""
+
+    def made(dashboard: Any, shown: Shown) -> pn.viewable.Viewable:
+        nothing = nothing_yet(
+            dashboard,
+            "How do I cut my images into tiles that a network can learn from?",
+            "Type a folder of images (TIFF, PNG, JPEG) on the left",
+            "The images stand here when they have been looked at.",
+        )
+        return either(dashboard, ["sources", "layout"], lambda: _some(dashboard), build(dashboard, shown), nothing)
+
+    return made
 
 
 def _banners(dashboard: Any) -> list[pn.viewable.Viewable]:

@@ -10,16 +10,12 @@ import pandas as pd
 
 from analysis.planes import PlaneInfo
 from analysis.tiles import Layout, Range, Sources
+from dashboards.support.statement import count_of
 from dashboards.support.tiles_plan import Earlier, Plan
 
 REPORT = "tiles_report.html"
 MICROMETRE = "µm"
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-
-
-def count_of(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 tile``, ``2 tiles``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size_words(size_bytes: float) -> str:
