@@ -9,16 +9,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from waiting import until_open
 
 from analysis.synthetic.flatfield import Cohort, draw_cohort
 
 REPOSITORY = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+IN_BROWSER = " in a browser"
 NO_BROWSER = "no Chromium or Chrome found; install one, or set GRATICULE_BROWSER to its program"
 
 
@@ -30,8 +34,10 @@ def find_browser() -> str | None:
 
 
 def pytest_collection_modifyitems(items):
-    # the browser's driver keeps an event loop running in this thread, which asyncio.run of other tests does not bear
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    in_browser = Counter(item.path for item in items if item.get_closest_marker("browser"))
+    # the browser's driver keeps an event loop running in this thread, which asyncio.run of other tests does not bear;
+    # short files at the very end have workers finish at about the same time
+    items.sort(key=lambda item: -in_browser[item.path] if item.get_closest_marker("browser") else -inf)
     if find_browser() or os.environ.get("GRATICULE_BROWSER_REQUIRED"):
         return
     for item in items:
@@ -41,18 +47,42 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give each worker whole files, in the order above: fixtures are made once, and browsers come last."""
+    """Give workers whole files, so that fixtures are made once, and one of them browsers from the start.
+
+    Tests in a browser keep more than a core busy and others often wait, so the two go well side by side. A worker that
+    had a browser gets no other tests any more, for the reason above.
+    """
     from xdist.scheduler import LoadFileScheduling
 
-    class BrowsersLast(LoadFileScheduling):
-        """Files whose tests of a browser are handed out apart from their other tests."""
+    class BrowsersApart(LoadFileScheduling):
+        """Files whose tests of a browser are handed out apart from their other tests, from the start to one worker."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.browsing = set()
 
         def _split_scope(self, nodeid):
             # the browser's name is a parameter of every test that has one
-            return f"{super()._split_scope(nodeid)}{' in a browser' if '[chromium' in nodeid else ''}"
+            return f"{super()._split_scope(nodeid)}{IN_BROWSER if '[chromium' in nodeid else ''}"
+
+        def _assign_work_unit(self, node):
+            units = list(self.workqueue)
+            apart = node in self.browsing or (not self.browsing and len(self.nodes) > 1)
+            unit = next((each for each in units if apart and each.endswith(IN_BROWSER)), units[0])
+            self.workqueue.move_to_end(unit, last=False)
+            if unit.endswith(IN_BROWSER):
+                self.browsing.add(node)
+            super()._assign_work_unit(node)
+
+        def _reschedule(self, node):
+            left = any(each.endswith(IN_BROWSER) for each in self.workqueue)
+            if node in self.browsing and not left and len(self.nodes) > 1:
+                node.shutdown()
+            else:
+                super()._reschedule(node)
 
     config.option.loadscopereorder = False
-    return BrowsersLast(config, log)
+    return BrowsersApart(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +138,8 @@ _CLOSED_UNDER_WAY = re.compile(
 )
 # and what Bokeh says when a message of such a page arrives after its connection was taken down
 _CLOSED_BEFORE = re.compile(
-    r"(?:ERROR:bokeh\.server\.protocol_handler:error handling message|Uncaught exception GET /\w+/ws)"
+    r"(?:ERROR:bokeh\.server\.protocol_handler:error handling message"
+    r"|(?:ERROR:tornado\.application:)?Uncaught exception GET /\w+/ws)"
     r"(?:(?!ERROR:|Uncaught exception).)*?assert self\._session is not None\n[ ^]*\n\s*AssertionError\n",
     re.DOTALL,
 )
@@ -144,6 +175,7 @@ def opened(page, server):
 
     def go(path="/flatfield"):
         page.goto(server.address + path)
+        until_open(page)
         return page
 
     yield go

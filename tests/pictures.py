@@ -1,6 +1,7 @@
 """Pictures of the README: serve the demonstration, look at every page, write small files.
 
-``python tests/pictures.py FOLDER`` writes ``home.png``, ``flatfield.png`` and so on into the folder.
+``python tests/pictures.py`` makes those that the README shows again, ``home.png``, ``flatfield.png`` and so on in
+``notebooks/pictures``; ``python tests/pictures.py FOLDER`` writes them into a folder of yours.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import find_browser
 
+PICTURES = Path(__file__).parents[1] / "notebooks" / "pictures"
 SIZE_PX = {"width": 1280, "height": 800}
 WIDTH_PX = 960
-LARGEST_BYTES = 150_000
+LARGEST_BYTES = 105_000
 TABS = {"home": None, "flatfield": "Comparison", "tiles": "Tiles", "circles": "Images", "exposures": "Map",
         "texture": "Heat map"}  # fmt: skip
 SERVE = [sys.executable, "-c", "from dashboards.support.command import main; main()", "serve", "--demo", "--port", "0"]
@@ -30,7 +32,7 @@ def small_png(shot: bytes) -> bytes:
     """Return a screenshot at the width of the README in at most 256 colours, fewer when it would be large."""
     image = Image.open(io.BytesIO(shot)).convert("RGB")
     image = image.resize((WIDTH_PX, round(image.height * WIDTH_PX / image.width)), Image.Resampling.LANCZOS)
-    for colours in (256, 128, 64, 32):
+    for colours in (256, 128, 64, 32, 16):
         held = io.BytesIO()
         image.quantize(colours, dither=Image.Dither.NONE).save(held, "PNG", optimize=True)
         if held.tell() <= LARGEST_BYTES:
@@ -79,4 +81,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES)

@@ -132,7 +132,7 @@ def test_pattern_counts_while_typing_and_a_wrong_one_is_explained(opened):
     pattern.press_sequentially("M2_[12]")
     expect(page.get_by_text("2 of 7 slides match: M2_1, M2_2")).to_be_visible()
     pattern.press("Enter")
-    expect(page.get_by_text("1 pairs of 2 slides, all compared.")).to_be_visible()
+    expect(page.get_by_text("1 pair of 2 slides, all compared.")).to_be_visible()
     pattern.fill("(")
     pattern.press("Enter")
     expect(page.locator(".banner").get_by_text("must be a regular expression")).to_be_visible()

@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
+from waiting import calm, listen
 
 from analysis.circles import run_pipeline
 from analysis.synthetic.circles import draw_acquisitions
@@ -59,8 +60,9 @@ def server(start_server, acquisitions, done):
 @pytest.fixture
 def opened(opened, page):
     """As everywhere; what is on its way to a page arrives before it is closed."""
+    listen(page)
     yield opened
-    page.wait_for_timeout(1500)
+    calm(page)
 
 
 def wait_for_circles(page):

@@ -354,3 +354,15 @@ def test_page_and_cell_can_be_drawn(make, done):
     page = make(output=done)
     assert page.main() is not None and len(page.sidebar()) == 4
     assert page.outcome().endswith("in 12 images.")
+
+
+def test_images_are_listed_under_new_names_of_the_levels_at_once(make):
+    page = make()
+    page.main()
+    asyncio.run(page.look_up())
+    before = images_table(page)
+    page.levels = "Night, Mouse, Slice"
+    after = images_table(page)
+    assert list(before)[:3] == ["Date", "Subject", "Experiment"] and list(after)[:3] == ["Night", "Mouse", "Slice"]
+    assert after.iloc[:, :3].to_numpy().tolist() == before.iloc[:, :3].to_numpy().tolist()
+    assert page.job.error == ""

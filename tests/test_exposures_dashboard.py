@@ -324,14 +324,14 @@ def test_watch_of_a_folder_that_vanishes_says_so_and_goes_on(running, tmp_path):
 
 
 def test_a_closed_page_takes_nothing_any_more(dashboard, running):
-    before = dashboard.result
+    before, session = dashboard.result, dashboard.session
     dashboard.close()
     asyncio.run(dashboard.calibrate())
     assert dashboard.result is before
     dashboard.watch_interval_s = 0.1
     dashboard.watching = True  # ends by itself, or this test would not
     dashboard.folder = str(running[0])
-    assert dashboard.session is None and not dashboard.job.busy
+    assert dashboard.session is session and not dashboard.job.busy
 
 
 # ---- files, text and layout ------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 import asyncio
 import shlex
+from html import unescape
 
 import numpy as np
+import panel_material_ui as pmui
 import pytest
 from holoviews import Image
 
@@ -107,9 +109,15 @@ def test_version_without_a_model_is_said(dashboard):
     assert "v3 is registered, but its model was not made" in dashboard.job.error
 
 
+def test_one_slide_has_nothing_to_be_compared_with(dashboard):
+    dashboard.sample_regex = str(dashboard.result.slides.labels[0])
+    asyncio.run(dashboard.look_up())
+    assert dashboard.outcome().startswith("1 slide; a comparison needs two")
+
+
 def test_nothing_that_can_be_used_is_said(dashboard, tmp_path):
     dashboard.min_images_stacked = 100_000
-    assert dashboard.outcome() == "No slide can be used; 6 reasons are listed under Log."
+    assert dashboard.outcome() == "No slide can be used; Log has the 6 reasons."
     dashboard.roots = ""
     assert dashboard.job.words == "" and dashboard.outcome() == ""
 
@@ -194,3 +202,37 @@ def test_builds_as_a_plain_layout(dashboard):
     from panel.tests.util import serve_and_request
 
     assert serve_and_request(dashboard).status_code == 200
+
+
+def test_comparing_at_once_is_not_overtaken_by_looking_up(cohort, tmp_path):
+    async def as_in_a_cell():
+        page = FlatfieldDashboard(roots=cohort.roots, working_dir=tmp_path)
+        await page.compare()
+        await asyncio.sleep(0.5)
+        return page
+
+    page = asyncio.run(as_in_a_cell())
+    assert page.result is not None and page.result.unknown_pairs == 0
+
+
+@pytest.mark.parametrize("settings", [{"sample_regex": "nobody"}, {"roots": "/nowhere"}])
+def test_where_nothing_is_found_the_page_says_so(cohort, tmp_path, settings):
+    page = FlatfieldDashboard(working_dir=tmp_path)
+    shown = page.main()
+
+    def texts(**look):
+        found = shown.select(lambda each: isinstance(each, pmui.Typography))
+        return [unescape(each.object) for each in found if all(getattr(each, k) == v for k, v in look.items())]
+
+    assert "Which slides share one illumination?" in texts(variant="h6")
+
+    async def look():
+        page.param.update(**{"roots": "\n".join(map(str, cohort.roots)), **settings})
+        await page.look_up()
+        await asyncio.sleep(0.5)
+
+    asyncio.run(look())
+    titles = texts(variant="h6")
+    assert "Which slides share one illumination?" not in titles and "Nothing to show" in titles
+    assert page.outcome() in texts()
+    assert any(text.startswith("The line above says why. Type the folders") for text in texts())

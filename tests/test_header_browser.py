@@ -79,6 +79,16 @@ def test_theme_follows_the_system_at_first(opened, page):
     assert "graticule_theme=system-dark" in page.evaluate("document.cookie")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_links_and_code_can_be_read(opened, page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    opened("/home")
+    expect_ground(page, DARK_GROUND if scheme == "dark" else LIGHT_GROUND)
+    for written in (links(page).nth(1), page.locator("pre").first):
+        red, green, blue = written.evaluate("each => getComputedStyle(each).color.match(/\\d+/g).map(Number)")
+        assert min(red, green, blue) > 200 if scheme == "dark" else max(red, green, blue) < 80
+
+
 def test_theme_chosen_is_kept_from_page_to_page(opened, page):
     opened("/home")
     expect_ground(page, LIGHT_GROUND)

@@ -169,3 +169,10 @@ def test_only_pages_stand_beside_support():
 def test_readme_has_its_two_commands(line):
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert f"```sh\n{line}\n```" in text
+
+
+def test_readme_shows_the_pictures_there_are_and_they_are_small():
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    there = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "notebooks" / "pictures").glob("*.png")]
+    assert sorted(shown) == sorted(there) and len(there) == 6
+    assert sum((REPOSITORY / name).stat().st_size for name in shown) < 500_000

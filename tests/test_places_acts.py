@@ -10,30 +10,14 @@ from pathlib import Path
 
 import panel as pn
 import pytest
-from test_places_pages import PAGES, SETTINGS
+from test_places_pages import SETTINGS
+from worlds import PAGES, do, draw_all, open_page
 
-from analysis.synthetic.circles import draw_acquisitions
-from analysis.synthetic.exposures import draw_session
-from analysis.synthetic.flatfield import draw_cohort
-from analysis.synthetic.texture import draw_tile_set
-from analysis.synthetic.tiles import draw_images
 from analysis.tiles import read_manifest
 from dashboards.support.file_wall import guard
 from dashboards.support.path_settings import WorkFolder
 from dashboards.support.places import Refused
 
-SMALL = {
-    "flatfield": {},
-    "tiles": {"tile_size": 64, "overlap": 16},
-    "circles": {},
-    "exposures": {},
-    "texture": {"grid_rows": 8, "grid_columns": 8},
-}
-ACTS = {
-    # arguments of the public acts that need some
-    "look_at_pair": (), "show_model": ("v1",), "upload_labels": (b"", "labels.csv"), "find_similar": (0,),
-    "load_labels": ("labels.csv",), "save_labels": ("labels.csv",),
-}  # fmt: skip
 WRITING = {
     "flatfield": ["compare", "register", "write_report", "load_example"],
     "tiles": ["export", "merge", "write_report", "remove", "load_example"],
@@ -47,13 +31,7 @@ NOT_ACTS = {"run_wide", "save_report", "follow"}  # two that acts are made of, a
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """Data of all pages, only to be read."""
-    folder = tmp_path_factory.mktemp("drawn")
-    draw_cohort(folder / "flatfield", seed=3, shape=(24, 34, 35), sizes=(2, 1), outliers=0)
-    draw_images(folder / "tiles", count=3, shape=(150, 200), cells=3, seed=2)
-    draw_acquisitions(folder / "circles", dates=("20180401", "20180402"), fields=1, shape=(160, 200), seed=4)
-    draw_session(folder / "exposures", grid_squares=1, stage_positions=6, groups=5, shots=2, seed=5)
-    draw_tile_set(folder / "texture", tiles=(2, 2), shape=(128, 160), seed=1)
-    return folder
+    return draw_all(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture
@@ -71,33 +49,8 @@ def world(drawn, tmp_path, monkeypatch):
     guard()  # holds nothing any more
 
 
-def source(world, instrument):
-    """What the page of an instrument opens."""
-    data = world / "data"
-    return {
-        "flatfield": {"roots": [str(path.parent) for path in sorted(data.glob("flatfield/*/sampledef.csv"))]},
-        "tiles": {"folder": data / "tiles" / "images"},
-        "circles": {"folder": data / "circles" / "acquisitions"},
-        "exposures": {"folder": data / "exposures"},
-        "texture": {"folder": data / "texture" / "tiles"},
-    }[instrument]
-
-
 def opened(world, instrument, **settings):
-    made = PAGES[instrument](**source(world, instrument), **SMALL[instrument], **settings)
-    if instrument == "flatfield":
-        made.version = "v1"
-    if instrument == "texture":
-        made.label([0], "a")
-    if instrument == "exposures":
-        made.looked_at = made.result.exposures["file"].iloc[0]
-    return made
-
-
-def do(made, name):
-    arguments = (["csv"],) if (name, type(made).__name__) == ("export", "TextureDashboard") else ACTS.get(name, ())
-    asyncio.run(getattr(made, name)(*arguments))
-    return " ".join(job.error for job in made._jobs if job.error)
+    return open_page(world / "data", instrument, **settings)
 
 
 def snapshot(folder):

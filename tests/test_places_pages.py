@@ -7,24 +7,13 @@ import panel_material_ui as pmui
 import param
 import pytest
 from test_places import attacks
+from worlds import PAGES
 
-from dashboards.circles import CirclesDashboard
-from dashboards.exposures import ExposuresDashboard
-from dashboards.flatfield import FlatfieldDashboard
 from dashboards.support.file_wall import guard
 from dashboards.support.page import INSTRUMENTS
 from dashboards.support.path_settings import CheckedSetting, FileStem, ReadPaths, SchedulerAddress, WorkFolder
 from dashboards.support.places import Refused, places
-from dashboards.texture import TextureDashboard
-from dashboards.tiles import TilesDashboard
 
-PAGES = {
-    "flatfield": FlatfieldDashboard,
-    "tiles": TilesDashboard,
-    "circles": CirclesDashboard,
-    "exposures": ExposuresDashboard,
-    "texture": TextureDashboard,
-}
 TEXTS = {
     # settings and results that are text and name no file
     "name", "wrong_in_address", "sample_regex", "version", "levels", "image", "experiment", "subject", "matrix",

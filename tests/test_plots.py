@@ -85,6 +85,9 @@ def test_matrix_lines_stand_behind_the_given_number_of_slides():
     data = figure.select_one({"name": "dividing lines"}).data_source.data
     segments = set(zip(data["x0"], data["y0"], data["x1"], data["y1"], strict=True))
     assert segments == {(1, 0, 1, 3), (0, 2, 3, 2)}
+    drawn = {renderer.name: renderer for renderer in figure.renderers}
+    assert list(drawn).index("halo of the lines") < list(drawn).index("dividing lines")
+    assert drawn["halo of the lines"].data_source is drawn["dividing lines"].data_source
 
 
 def test_matrix_hover_tells_names_and_counts():

@@ -16,7 +16,7 @@ import tifffile
 from analysis.exposures import read_epu_session
 from analysis.flatfield import find_slides
 from analysis.images import read_image
-from analysis.planes import find_info
+from analysis.planes import find_info, open_plane
 from analysis.synthetic.exposures import draw_session
 from analysis.synthetic.flatfield import draw_cohort
 from analysis.tables import write_table
@@ -41,6 +41,10 @@ BOMBS = {
     "strip of 1.5 GB": (bombs.tiff_with_long_strips, "a.tif"),
     "strip that declares 20 GB": (bombs.tiff_of_one_strip, "a.tif"),
     "tile that declares 20 GB": (bombs.tiff_of_one_tile, "a.tif"),
+    "strip of zstd of 0.7 GB": (lambda path: bombs.tiff_around(path, 50000, bombs.zstd_content()), "a.tif"),
+    "strip of JPEG of 1.6 GB": (lambda path: bombs.tiff_around(path, 7, bombs.jpeg_content()), "a.tif"),
+    "strip of JPEG 2000 of 1.6 GB": (lambda path: bombs.tiff_around(path, 34712, bombs.jpeg2000_content()), "a.tif"),
+    "strip of PNG of 1.6 GB": (lambda path: bombs.tiff_around(path, 34933, bombs.png_content()), "a.tif"),
 }
 MOST_MB = 200
 
@@ -75,6 +79,18 @@ def test_bombs_fill_no_memory(tmp_path, kind):
         # Pillow stops unpacking at the end of the rows it needs, and a few rows of a large image are no bomb
         harmless = "rows of" in kind or (reader == "tiles by rows" and kind in ("deflate", "LZW", "zstd"))
         assert str(path) in words or (words == "read" and harmless), (reader, words)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "png"])
+@pytest.mark.parametrize("tile", [None, (256, 256)])
+def test_pictures_within_a_file_are_read(tmp_path, compression, tile):
+    pixels = np.arange(300 * 500).reshape(300, 500).astype(np.uint8)
+    how = {"tile": tile} if tile else {"rowsperstrip": 100}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, compression=compression, metadata=None, **how)
+    found = read_image(tmp_path / "a.tif").pixels[..., 0]
+    assert found.shape == pixels.shape and (compression == "jpeg" or np.array_equal(found, pixels))
+    with open_plane(tmp_path / "a.tif", channel=1, plane=1) as plane:
+        assert np.array_equal(plane.all(), found)
 
 
 def test_a_large_image_within_the_budget_is_read(tmp_path):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from asking import ask, open_socket, send_raw, token_of, try_socket
 
-from dashboards.support.door import MOST_MESSAGE_BYTES
+from dashboards.support.guarded_server import MOST_MESSAGE_BYTES
 from dashboards.support.serving import instrument_files
 
 PAGES = list(instrument_files())

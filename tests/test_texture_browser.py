@@ -2,13 +2,13 @@
 
 import re
 import shutil
-import time
 import urllib.request
 
 import numpy as np
 import pytest
 import tifffile
 from playwright.sync_api import expect
+from waiting import calm, listen
 
 from analysis.synthetic.texture import draw_tile_set
 
@@ -23,7 +23,6 @@ GREY = f"{GLYPHS}.find(r => r.name == 'grey')"
 LABELS = f"{GLYPHS}.find(r => r.name == 'labels')?.data_source"
 MARKED = f"{PATCHES}.selected.indices"
 LARGEST = f"Math.max(...[...{PATCHES}.get_column('value')].filter(v => !Number.isNaN(v)))"
-CALM_S = 0.4
 PLACE = """([name, x, y]) => {
     const views = []
     const walk = view => { views.push(view); for (const child of view.children?.() ?? []) walk(child) }
@@ -55,22 +54,9 @@ def server(start_server, tiles):
 @pytest.fixture
 def opened(opened, page):
     """As everywhere; what is on its way to a page arrives before it is closed."""
-    page.on(
-        "websocket", lambda socket: [socket.on(what, lambda _: heard(page)) for what in ("framereceived", "framesent")]
-    )
-    heard(page)
+    listen(page)
     yield opened
     calm(page)
-
-
-def heard(page):
-    page.last_heard = time.monotonic()
-
-
-def calm(page):
-    """Wait until page and server have nothing to say to each other for a while."""
-    while time.monotonic() - page.last_heard < CALM_S:
-        page.wait_for_timeout(50)
 
 
 def wait_for_clusters(page, count="[0-9]+"):

@@ -1,12 +1,12 @@
 """Search, labels, table and export of the texture page in a real browser, as a person uses them."""
 
 import re
-import time
 import urllib.request
 
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
+from waiting import calm, listen
 
 from analysis.synthetic.texture import draw_tile_set
 from analysis.texture import find_tile_set, measure_patches, read_labels, save_labels
@@ -19,7 +19,6 @@ MODELS = "(window.Bokeh?.documents ?? []).flatMap(one => [...one._all_models.val
 GLYPHS = f"{MODELS}.filter(m => m.type == 'GlyphRenderer')"
 CELLS = f"{GLYPHS}.find(r => r.name == 'cells')?.data_source"
 PATCHES = 2 * 64
-CALM_S = 0.4
 
 
 @pytest.fixture(scope="module")
@@ -44,29 +43,14 @@ def server(start_server, tiles):
 def ready(opened, page, tmp_path):
     """Open the page with its output in a folder of the test; what is on its way arrives before it is closed."""
 
-    def listen(socket):
-        for what in ("framereceived", "framesent"):
-            socket.on(what, lambda _: heard(page))
-
     def go(more=""):
-        page.on("websocket", listen)
-        heard(page)
+        listen(page)
         opened(f"{ADDRESS}&output={tmp_path / 'out'}{more}")
         expect(page.get_by_text("2 tiles in 1 × 2 places", exact=False).first).to_be_visible(timeout=40_000)
         return page
 
     yield go
     calm(page)
-
-
-def heard(page):
-    page.last_heard = time.monotonic()
-
-
-def calm(page):
-    """Wait until page and server have nothing to say to each other for a while."""
-    while time.monotonic() - page.last_heard < CALM_S:
-        page.wait_for_timeout(50)
 
 
 def open_tab(page, name):
