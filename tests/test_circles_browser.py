@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
-from waiting import calm, listen
+from waiting import calm, listen, until_settled
 
 from analysis.circles import run_pipeline
 from analysis.synthetic.circles import draw_acquisitions
@@ -156,7 +156,7 @@ def test_images_are_chosen_by_filters_clicks_and_steps(opened):
     page.get_by_role("combobox", name="Subject").locator("visible=true").click()
     page.locator("li").filter(has_text=HTML_NAME).click()
     expect(page.get_by_text("6 images of 13. Click one", exact=False)).to_be_visible()
-    page.locator(".tabulator-row").nth(2).click()
+    until_settled(page.locator(".tabulator-row").nth(2).locator(".tabulator-cell:visible").first).click()
     expect(page.get_by_text(f"20180402/{HTML_NAME}/e1/fov00", exact=True)).to_be_visible()
 
 

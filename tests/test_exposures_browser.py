@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from playwright.sync_api import expect
+from waiting import until_settled
 
 from analysis.exposures import calibrate_beam_shift, find_duplicates, read_epu_session
 from analysis.synthetic.exposures import draw_session
@@ -120,7 +121,7 @@ def test_buttons_step_through_the_groups_and_the_table_leads_to_the_map(opened, 
     page.get_by_role("button", name="Whole map").click()
     page.wait_for_function(f"() => {MAP}.x_range.end - {MAP}.x_range.start > 100")
     page.get_by_role("tab", name="Groups", exact=True).click()
-    page.locator(".tabulator-row").nth(5).click()
+    until_settled(page.locator(".tabulator-row").nth(5).locator(".tabulator-cell:visible").first).click()
     expect(page.get_by_text(re.compile("Group 3 of"))).to_be_visible(timeout=60_000)
 
 

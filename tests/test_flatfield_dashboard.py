@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import time
 from html import unescape
 
 import numpy as np
@@ -229,7 +230,10 @@ def test_where_nothing_is_found_the_page_says_so(cohort, tmp_path, settings):
     async def look():
         page.param.update(**{"roots": "\n".join(map(str, cohort.roots)), **settings})
         await page.look_up()
-        await asyncio.sleep(0.5)
+        # changed settings look up by themselves too, and what is shown follows a moment later
+        end = time.monotonic() + 30
+        while "Nothing to show" not in texts(variant="h6") and time.monotonic() < end:
+            await asyncio.sleep(0.05)
 
     asyncio.run(look())
     titles = texts(variant="h6")

@@ -6,7 +6,7 @@ import urllib.request
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
-from waiting import calm, listen
+from waiting import calm, listen, until_settled
 
 from analysis.synthetic.texture import draw_tile_set
 from analysis.texture import find_tile_set, measure_patches, read_labels, save_labels
@@ -138,7 +138,7 @@ def test_search_opens_cells_says_what_is_wrong_and_is_stopped(ready):
 
 
 def row_of(page, number):
-    return page.locator(".tabulator-row:visible").nth(number).locator(".tabulator-cell:visible").first
+    return until_settled(page.locator(".tabulator-row:visible").nth(number).locator(".tabulator-cell:visible").first)
 
 
 def label(page, rows, name):

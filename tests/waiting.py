@@ -30,3 +30,16 @@ def calm(page):
     """Wait until page and server have nothing to say to each other for a while."""
     while time.monotonic() - page.last_heard < CALM_S:
         page.wait_for_timeout(50)
+
+
+def until_settled(locator):
+    """Wait until what is found stays what it is, and return it.
+
+    A table makes its cells anew some time after its tab was opened: who presses the button of the mouse on an old cell
+    and releases it on the new one has clicked on neither.
+    """
+    while True:
+        element = locator.element_handle()
+        locator.page.wait_for_timeout(1000 * CALM_S)
+        if element.evaluate("element => element.isConnected"):
+            return locator
