@@ -32,6 +32,7 @@ from analysis.texture import (
 from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
 from dashboards.support.loading import in_thread
+from dashboards.support.statement import count_of
 from dashboards.support.texture_controls import build_sidebar
 from dashboards.support.texture_settings import CLUSTERED_BY, LOOKED_UP_BY, MEASURED_BY, PLANES
 from dashboards.support.texture_views import build_main
@@ -79,7 +80,8 @@ class TextureDashboard(TextureOutputs):
         self._finding, self._missed = 0, False
         self._measured: Patches | None = None
         self._labels_of: dict[str, dict[tuple[str, int, int], str]] = {}
-        self._grid, self._plane, self._looked = "", "", ""
+        self._labels_elsewhere: dict[tuple[str, int, int], str] = {}
+        self._opened, self._grid, self._plane, self._looked = "", "", "", ""
         self._searched_with: dict[str, Any] = {}
         self._store = tempfile.mkdtemp(prefix="graticule-texture-")
         weakref.finalize(self, shutil.rmtree, self._store, True)
@@ -131,26 +133,44 @@ class TextureDashboard(TextureOutputs):
             self.job.error = error
 
     async def _find(self) -> bool:
-        look = functools.partial(find_tile_set, self.folder, **self.tile_settings)
+        folder = self.folder
+        look = functools.partial(find_tile_set, folder, **self.tile_settings)
         tiles = await self.job.run("Looking for tiles", look)
         mosaic = None if tiles is None else await self.job.run("Reading tiles", read_mosaic, tiles)
         if mosaic is None:
             return False
         self._forget()
+        self._opened = folder
         self._kept.keep_mosaic(None, mosaic)
         self.param.update(tile_set=tiles, mosaic=mosaic)
         self.note(tiles_words(tiles))
         return True
 
     def _forget(self) -> None:
-        """Forget what belongs to tiles that are gone."""
+        """Forget what belongs to tiles that are gone; only labels are kept, until their tiles come back."""
         self._kept.clear()
-        self._labels_of, self._grid, self._plane, self._looked, self._measured = {}, "", "", "", None
-        self._learns = False
+        self._put_labels_aside()
+        self._grid, self._plane, self._looked, self._measured = "", "", "", None
+        self._learns, self._undone = False, []
         self.param.update(
             patches=None, found=None, trouble="", embedding=None, searched=None, correction=None, similar=None,
-            labels={}, selected=[], exported=None, report=None, partly_dark=None,
+            labels={}, selected=[], exported=None, report=None, partly_dark=None, undoable=0,
         )  # fmt: skip
+
+    def _put_labels_aside(self) -> None:
+        if self._grid:
+            self._labels_of[self._grid] = {**self._labels_elsewhere, **self.labels}
+        self._labels_elsewhere = {}
+
+    def _labels_kept(self, measured: Patches) -> dict[tuple[str, int, int], str]:
+        """Return the labels of patches that were put aside; those of tiles that are not there now wait on."""
+        kept = self._labels_of.get(self._grid, {})
+        there = {*measured.table["file"].astype(str), *measured.table["name"].astype(str)}
+        self._labels_elsewhere = {key: name for key, name in kept.items() if key[0] not in there}
+        if self._labels_elsewhere:
+            waiting = count_of(len(self._labels_elsewhere), "label")
+            self.note(f"{waiting} of tiles that are not there now: kept until they are.")
+        return {key: name for key, name in kept.items() if key[0] in there}
 
     # ---- patches ---------------------------------------------------------------------------------------
 
@@ -249,14 +269,12 @@ class TextureDashboard(TextureOutputs):
         if measured is self.patches:
             self.param.update(found=found or self.found, trouble=error, clustered_ms=took_ms)
             return
-        grid = key_of_grid(measured)
-        moved = grid != self._grid
-        if moved:
-            self._labels_of[self._grid], self._grid = dict(self.labels), grid
-            self._undone = []
         changed: dict[str, Any] = {"clustered_ms": took_ms}
-        if moved:
-            changed |= {"labels": dict(self._labels_of.get(grid, {})), "selected": [], "undoable": 0}
+        grid = f"{self._opened} {key_of_grid(measured)}"
+        if grid != self._grid:
+            self._put_labels_aside()
+            self._grid, self._undone = grid, []
+            changed |= {"labels": self._labels_kept(measured), "selected": [], "undoable": 0}
         self.param.update(
             patches=measured, found=found, trouble=error, correction=None, similar=None, partly_dark=None, **changed
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import urllib.request
 
 from bokeh.document import Document
@@ -46,3 +48,21 @@ def test_pages_that_nobody_has_open_leave_nothing_behind():
     most, left = asyncio.run(pages_left())
     assert most > 0
     assert left <= 0
+
+
+IMPORTED = """
+import gc, sys
+from dashboards.support.serving import import_pages
+import_pages(lambda: {stopped})
+print(gc.get_freeze_count() > 0, *sorted(name for name in sys.modules if name.count(".") == 1))
+"""
+
+
+def test_what_pages_need_is_imported_before_anybody_comes_and_never_collected():
+    def after(stopped):
+        run = [sys.executable, "-c", IMPORTED.format(stopped=stopped)]
+        frozen, *modules = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+        return frozen, {f"dashboards.{instrument.name}" for instrument in INSTRUMENTS} & set(modules)
+
+    assert after(False) == ("True", {f"dashboards.{instrument.name}" for instrument in INSTRUMENTS})
+    assert after(True) == ("False", set())

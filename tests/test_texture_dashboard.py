@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -466,6 +467,28 @@ def test_labels_belong_to_their_grid(make, drawn):
     page.param.update(grid_rows=8, grid_columns=8)
     assert page.labels == kept
     page.preset = "five_number"
+    assert page.labels == kept
+
+
+def test_labels_outlive_looking_again_and_wait_for_tiles_that_are_gone(make, drawn, tmp_path):
+    folder = shutil.copytree(drawn.folder / "tiles", tmp_path / "tiles")
+    page = make(folder=folder)
+    given(page, drawn)
+    kept = dict(page.labels)
+    lost = next(iter(kept))[0]
+    assert {file for file, *_ in kept} != {lost}
+    asyncio.run(page.look_up())
+    assert page.labels == kept
+    (file,) = (path for path in folder.rglob("*.tif*") if path.name == Path(lost).name)
+    file.rename(tmp_path / file.name)
+    asyncio.run(page.look_up())
+    assert page.labels == {key: name for key, name in kept.items() if key[0] != lost}
+    assert any("of tiles that are not there now" in line for line in page.log)
+    asyncio.run(page.look_up())
+    page.folder = str(drawn.folder / "tiles")
+    assert page.labels == {}
+    (tmp_path / file.name).rename(file)
+    page.folder = str(folder)
     assert page.labels == kept
 
 
