@@ -6,8 +6,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from analysis import __version__
+from dashboards.support.colours import ACCENT
 from dashboards.support.dashboard import serve_page
-from dashboards.support.page import ACCENT, Instrument, card, code_box, page, served_instruments, words
+from dashboards.support.instruments import Instrument, served_instruments
+from dashboards.support.page import page
+from dashboards.support.parts import card, code_box, words
 
 SENTENCE = "See, tweak and export the quality control of your microscope images."
 MORE = "Choose what you want to know. Each page starts with sample data or with a folder of yours."

@@ -11,7 +11,7 @@ import param
 import pytest
 from panel.io.location import Location
 
-from dashboards.support.page import INSTRUMENTS
+from dashboards.support.instruments import INSTRUMENTS
 
 NAME = 'a b/ä&=1?#+%20"<i>'
 CHANGED = {

@@ -13,7 +13,7 @@ import panel as pn
 import pytest
 
 from dashboards.support.command import app
-from dashboards.support.page import INSTRUMENTS
+from dashboards.support.instruments import INSTRUMENTS
 
 REPOSITORY = Path(__file__).parents[1]
 DOMAINS = sorted(path.parent.name for path in (REPOSITORY / "analysis").glob("*/__init__.py")

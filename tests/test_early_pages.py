@@ -21,7 +21,8 @@ from tornado.websocket import WebSocketHandler
 from dashboards.support.guarded_server import guarded_server
 from dashboards.support.jobs import gently
 from dashboards.support.loading import begin, in_thread, looked_up_early, until_looked_up
-from dashboards.support.page import page, words
+from dashboards.support.page import page
+from dashboards.support.parts import words
 from dashboards.support.serving import free_port
 from dashboards.support.serving_rules import Guard
 from dashboards.support.standard_tabs import add_tabs

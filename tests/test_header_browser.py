@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from dashboards.support.page import INSTRUMENTS
+from dashboards.support.instruments import INSTRUMENTS
 
 pytestmark = pytest.mark.browser
 

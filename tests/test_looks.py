@@ -10,8 +10,9 @@ from skimage.color import rgb2lab
 
 from analysis.texture import COLOURS
 from dashboards.support.circles_picture import _PALETTE as SUPPORTS
+from dashboards.support.colours import ACCENT, ACCENT_DARK, CURVE, GROUP_COLOURS, HALO, LINE_RED
 from dashboards.support.looks import DIVERGING, diverging_palette
-from dashboards.support.page import ACCENT, ACCENT_DARK, CURVE, GROUP_COLOURS, HALO, LINE_RED, THEME
+from dashboards.support.page import THEME
 from dashboards.support.texture_points import _PALETTES
 from dashboards.support.texture_search_plots import _PALETTE as SCORES
 

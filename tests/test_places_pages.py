@@ -10,7 +10,7 @@ from test_places import attacks
 from worlds import PAGES
 
 from dashboards.support.file_wall import guard
-from dashboards.support.page import INSTRUMENTS
+from dashboards.support.instruments import INSTRUMENTS
 from dashboards.support.path_settings import CheckedSetting, FileStem, ReadPaths, SchedulerAddress, WorkFolder
 from dashboards.support.places import Refused, places
 

@@ -12,7 +12,9 @@ from scipy.spatial.distance import squareform
 from dashboards.support import flatfield_matrix as matrix
 from dashboards.support import flatfield_plots as plots
 from dashboards.support import looks
-from dashboards.support.page import FAINT, GROUP_COLOURS, as_text, served_instruments
+from dashboards.support.colours import FAINT, GROUP_COLOURS
+from dashboards.support.instruments import served_instruments
+from dashboards.support.parts import as_text
 
 HTML_NAME = '<img src=x onerror="window.hit=1">'
 

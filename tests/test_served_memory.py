@@ -9,7 +9,7 @@ import urllib.request
 from bokeh.document import Document
 
 from dashboards.support.guarded_server import guarded_server
-from dashboards.support.page import INSTRUMENTS
+from dashboards.support.instruments import INSTRUMENTS
 from dashboards.support.serving import free_port, instrument_files
 from dashboards.support.serving_rules import Guard
 

@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.circles_words import acquisitions_words, pixel_words, plan_words, to_do
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import say, section, words
+from dashboards.support.parts import say, section, words
 from dashboards.support.path_settings import path_field
 
 _WIDE = {"sizing_mode": "stretch_width", "size": "small"}

@@ -13,7 +13,7 @@ from dashboards.support.circles_picture import CirclePicture
 from dashboards.support.circles_tables import show_rows
 from dashboards.support.circles_words import found_words
 from dashboards.support.loading import draw_soon
-from dashboards.support.page import card, say, words
+from dashboards.support.parts import card, say, words
 from dashboards.support.statement import count_of, shortened
 from dashboards.support.tabs import Shown, pane
 

@@ -12,8 +12,7 @@ from bokeh.palettes import Plasma256
 from panel.io import unlocked
 from panel.io.state import set_curdoc
 
-from dashboards.support.looks import colour_bar, framed, limited
-from dashboards.support.page import plain
+from dashboards.support.looks import colour_bar, framed, limited, plain
 
 HEIGHT_BY_WIDTH = 0.92
 """Shape of the frame: images of any shape are drawn in its middle, so that stepping through them moves nothing."""

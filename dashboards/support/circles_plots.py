@@ -11,8 +11,8 @@ from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
 
 from analysis.circles import ControlChart, ValueHistogram
 from dashboards.support.circles_words import unit_of
-from dashboards.support.looks import limited, thin_labels
-from dashboards.support.page import ACCENT, FAINT, GROUP_COLOURS, LINE_RED, NO_VALUE, plain
+from dashboards.support.colours import ACCENT, FAINT, GROUP_COLOURS, LINE_RED, NO_VALUE
+from dashboards.support.looks import limited, plain, thin_labels
 
 MOST_GROUPS = 16
 """Groups drawn; a histogram of more would be a tangle."""

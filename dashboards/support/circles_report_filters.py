@@ -15,7 +15,8 @@ from dashboards.support.circles_plots import MOST_GROUPS, MOST_IN_LEGEND, colour
 from dashboards.support.circles_statistics import Statistics
 from dashboards.support.circles_words import unit_of
 from dashboards.support.circles_work import Results
-from dashboards.support.page import NO_VALUE, plain
+from dashboards.support.colours import NO_VALUE
+from dashboards.support.looks import plain
 
 _ALL, _NONE = "all", "none"
 _MOST_LEVELS = 4

@@ -21,7 +21,7 @@ from dashboards.support.circles_words import (
     stages_words,
 )
 from dashboards.support.circles_work import Picture
-from dashboards.support.page import as_text, card, say, words
+from dashboards.support.parts import as_text, card, say, words
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.tabs import Shown
 

@@ -16,7 +16,7 @@ from dashboards.support.circles_plots import MOST_GROUPS, MOST_IN_LEGEND, ChartP
 from dashboards.support.circles_tables import show_rows, tick
 from dashboards.support.circles_words import filter_words, spread_words, unit_of
 from dashboards.support.circles_work import safe_csv
-from dashboards.support.page import card, say, words
+from dashboards.support.parts import card, say, words
 from dashboards.support.tabs import Shown, live, pane
 
 _SMALL = {"size": "small"}

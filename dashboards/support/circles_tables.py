@@ -11,7 +11,7 @@ import panel as pn
 from bokeh.models.widgets.tables import NumberFormatter
 
 from dashboards.support.circles_words import unit_of
-from dashboards.support.page import words
+from dashboards.support.parts import words
 from dashboards.support.tabs import _TABLE_LOOK
 
 _ROWS = 20

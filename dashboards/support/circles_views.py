@@ -14,7 +14,7 @@ from dashboards.support.circles_statistics_view import drift_tab, histograms_tab
 from dashboards.support.circles_tables import show_rows
 from dashboards.support.circles_work import Results
 from dashboards.support.jobs import gently
-from dashboards.support.page import empty_state, error_banner, say
+from dashboards.support.parts import empty_state, error_banner, say
 from dashboards.support.standard_tabs import Build, add_tabs, code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either
 

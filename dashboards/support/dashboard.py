@@ -18,7 +18,8 @@ import param
 from dashboards.support.file_wall import guard
 from dashboards.support.jobs import Job, going_on, on_scheduler, quiet
 from dashboards.support.notebook import share_script
-from dashboards.support.page import guarded, page, section, words
+from dashboards.support.page import guarded, page
+from dashboards.support.parts import section, words
 from dashboards.support.path_settings import SchedulerAddress, WorkFolder, allowed_defaults, check_again, path_field
 from dashboards.support.places import SCHEDULER, Refused, places
 

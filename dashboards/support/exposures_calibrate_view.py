@@ -15,7 +15,7 @@ from dashboards.support.exposures_map_view import no_session
 from dashboards.support.exposures_plots import padded, plot_beam_shifts, plot_distances, plot_lattice
 from dashboards.support.exposures_tables import show_tidy
 from dashboards.support.exposures_words import calibration_sentence, lattice_title, spacing_sentence
-from dashboards.support.page import card, say, words
+from dashboards.support.parts import card, say, words
 from dashboards.support.tabs import Shown, either, live, pane
 
 _HALVES = {

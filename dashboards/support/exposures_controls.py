@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.exposures_words import radius_sentence
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import say, section, words
+from dashboards.support.parts import say, section, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.statement import count_of
 

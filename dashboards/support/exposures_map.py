@@ -11,10 +11,10 @@ import pandas as pd
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, Legend, LegendItem, LinearColorMapper
 from bokeh.palettes import Viridis256
 
+from dashboards.support.colours import FAINT, GROUP_COLOURS
 from dashboards.support.exposures_plots import padded
 from dashboards.support.exposures_words import clock
-from dashboards.support.looks import colour_bar, framed, limited, thin_labels
-from dashboards.support.page import FAINT, GROUP_COLOURS, plain
+from dashboards.support.looks import colour_bar, framed, limited, plain, thin_labels
 
 # Told apart by colour-blind eyes (blue and vermilion after Okabe and Ito) on white and on black.
 KEPT, BAD, CHOSEN = "#1f8fd0", "#e0590b", "#d6409f"

@@ -21,7 +21,7 @@ from dashboards.support.exposures_map import (
 )
 from dashboards.support.exposures_words import group_title, member_words, micrometres
 from dashboards.support.exposures_work import Picture, has_pictures
-from dashboards.support.page import card, empty_state, say, words
+from dashboards.support.parts import card, empty_state, say, words
 from dashboards.support.standard_tabs import nothing_yet
 from dashboards.support.tabs import Shown, either, live, pane
 

@@ -15,8 +15,8 @@ from bokeh.models import CustomJSHover, HoverTool
 from bokeh.palettes import Cividis256
 from scipy.spatial import cKDTree
 
-from dashboards.support.looks import colour_bar, framed, limited, thin_labels
-from dashboards.support.page import FAINT, GROUP_COLOURS, LINE_RED, NO_VALUE, plain
+from dashboards.support.colours import FAINT, GROUP_COLOURS, LINE_RED, NO_VALUE
+from dashboards.support.looks import colour_bar, framed, limited, plain, thin_labels
 
 NUMBERS_UP_TO = 15
 """Distance matrices of more groups tell their numbers on hover only."""

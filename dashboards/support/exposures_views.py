@@ -12,7 +12,7 @@ from dashboards.support.exposures_map_view import map_tab, no_session
 from dashboards.support.exposures_tables import groups_table, show_tidy
 from dashboards.support.exposures_words import REPORT, problem_sentence, purpose
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import card, error_banner, say, words
+from dashboards.support.parts import card, error_banner, say, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, report_buttons
 from dashboards.support.tabs import Shown, either

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import say, section, words
+from dashboards.support.parts import say, section, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.statement import count_of
 

@@ -11,8 +11,8 @@ import holoviews as hv
 import numpy as np
 from bokeh.models import ColumnDataSource, CustomJSHover, HoverTool
 
-from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, thin_labels
-from dashboards.support.page import FAINT, GROUP_COLOURS, HALO, INK, LINE_RED, NO_VALUE, plain
+from dashboards.support.colours import FAINT, GROUP_COLOURS, HALO, INK, LINE_RED, NO_VALUE
+from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, plain, thin_labels
 
 STATISTIC = "std of Δ/σ"
 

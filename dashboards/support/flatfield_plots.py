@@ -13,9 +13,9 @@ import holoviews as hv
 import numpy as np
 from bokeh.models import CustomJSHover, HoverTool
 
+from dashboards.support.colours import ACCENT, CURVE, FAINT, LINE_RED, NO_VALUE, SOFT
 from dashboards.support.flatfield_matrix import STATISTIC
-from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, thin
-from dashboards.support.page import ACCENT, CURVE, FAINT, LINE_RED, NO_VALUE, SOFT, plain
+from dashboards.support.looks import colour_bar, diverging_palette, framed, limited, plain, thin
 
 
 def _image(image, label, limits, *, digits=4):

@@ -10,9 +10,9 @@ from bokeh.layouts import column, row
 from bokeh.model import Model
 from bokeh.models import ColorBar, ColumnDataSource, CustomJS, RangeSlider, Select
 
+from dashboards.support.colours import ACCENT
 from dashboards.support.flatfield_matrix import plot_matrix
 from dashboards.support.looks import DIVERGING
-from dashboards.support.page import ACCENT
 
 LARGEST_MATRIX_BYTES = 9_000_000
 """All matrices behind one layer choice together; base64 makes 12 MB of them."""

@@ -26,7 +26,7 @@ from dashboards.support.flatfield_plots import (
 )
 from dashboards.support.flatfield_words import REPORT, check_sentence, groups_sentence, pair_sentence, problem_sentence
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import card, empty_state, error_banner, say, words
+from dashboards.support.parts import card, empty_state, error_banner, say, words
 from dashboards.support.standard_tabs import add_tabs, code_tab, log_tab, nothing_yet, report_buttons
 from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown, either, live, pane, show_table

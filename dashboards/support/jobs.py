@@ -22,7 +22,7 @@ import param
 from analysis.scheduler import open_scheduler
 from analysis.tasks import Cancelled, SchedulerLost
 from dashboards.support.loading import begin, drawable, in_thread, served
-from dashboards.support.page import error_banner, say, status_line
+from dashboards.support.parts import error_banner, say, status_line
 from dashboards.support.places import Refused
 
 Output = TypeVar("Output")

@@ -7,6 +7,9 @@ import numpy as np
 from bokeh.models import BoxZoomTool, CustomJS, NoOverlap
 from bokeh.palettes import PRGn
 
+from dashboards.support.accessible import describe_figure
+from dashboards.support.colours import FAINT
+
 # what hv.extension("bokeh") does, but that in a notebook it would load scripts from the network before pn.extension
 # could be told inline=True
 holoviews.Store.set_current_backend("bokeh")
@@ -161,3 +164,28 @@ def thin(image: np.ndarray, largest_width_px: int = LARGEST_WIDTH_PX) -> tuple[n
     """
     step = max(1, math.ceil(image.shape[1] / largest_width_px))
     return np.asarray(image[::step, ::step], dtype=np.float32), step
+
+
+def plain(plot, element) -> None:
+    """HoloViews hook with the look of all plots: no outline, no grid, no logo, thin quiet axes.
+
+    Parameters
+    ----------
+    plot, element
+        As HoloViews hands them to a hook.
+    """
+    figure = plot.state
+    figure.outline_line_color = None
+    figure.background_fill_alpha = 0
+    figure.border_fill_alpha = 0
+    figure.toolbar.logo = None
+    figure.toolbar.autohide = True
+    figure.grid.grid_line_color = None
+    figure.title.text_font_style = "normal"
+    for axis in figure.axis:
+        axis.axis_line_color = FAINT
+        axis.axis_line_alpha = 0.5
+        axis.major_tick_line_color = None
+        axis.minor_tick_line_color = None
+        axis.axis_label_text_font_style = "normal"
+    describe_figure(figure)

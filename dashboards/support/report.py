@@ -23,7 +23,8 @@ from markupsafe import Markup
 
 from analysis.files import whole_file
 from dashboards.support.accessible import MEND
-from dashboards.support.page import ACCENT, FONTS, INK, LINE, MARK, MONOSPACE, MUTED
+from dashboards.support.colours import ACCENT, FONTS, INK, LINE, MONOSPACE, MUTED
+from dashboards.support.page import MARK
 
 LARGEST_ROWS = 500
 """Longer tables are cut in a report, which then says how many rows were left out."""

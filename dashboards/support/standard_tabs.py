@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
 from dashboards.support.loading import served
-from dashboards.support.page import card, code_box, empty_state, say, words
+from dashboards.support.parts import card, code_box, empty_state, say, words
 from dashboards.support.places import places
 from dashboards.support.tabs import Shown, show_table
 

@@ -13,7 +13,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from dashboards.support.jobs import gently
 from dashboards.support.loading import draw_soon
-from dashboards.support.page import words
+from dashboards.support.parts import words
 
 _TABLE_ROWS = 20
 

@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from analysis.texture import METHODS, RULES
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import say, section, words
+from dashboards.support.parts import say, section, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.texture_words import tiles_words
 

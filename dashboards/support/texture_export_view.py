@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 
 from analysis.texture import OUTPUT_FORMATS
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import card, error_banner, say, words
+from dashboards.support.parts import card, error_banner, say, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.statement import count_of

@@ -19,8 +19,8 @@ from bokeh.models import (
 from bokeh.plotting import figure as new_figure
 from panel.io.state import set_curdoc
 
-from dashboards.support.looks import colour_bar
-from dashboards.support.page import FAINT, plain
+from dashboards.support.colours import FAINT
+from dashboards.support.looks import colour_bar, plain
 from dashboards.support.texture_points import PatchPoints, axis_of, lay_out
 
 _FLATTEST, _TALLEST = 0.45, 1.0

@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 
 from analysis.texture import COLOURS
 from dashboards.support.jobs import start
-from dashboards.support.page import as_text, card, say, words
+from dashboards.support.parts import as_text, card, say, words
 from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_heat_map import HeatMap, Scatter

@@ -15,7 +15,7 @@ import panel_material_ui as pmui
 from analysis.texture import cut_patches, save_labels
 from dashboards.support.jobs import gently, start
 from dashboards.support.loading import in_thread
-from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.parts import as_text, card, error_banner, say, words
 from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_learnt_view import learnt_card, similar_card

@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 from analysis.texture import cut_patches
 from dashboards.support.jobs import gently, start
 from dashboards.support.loading import in_thread
-from dashboards.support.page import card, say, words
+from dashboards.support.parts import card, say, words
 from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown, either
 from dashboards.support.texture_plots import UNSURE, ImportancePicture, SurenessPicture

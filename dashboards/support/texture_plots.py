@@ -13,7 +13,8 @@ from bokeh.plotting import figure as new_figure
 from panel.io import unlocked
 from panel.io.state import set_curdoc
 
-from dashboards.support.page import ACCENT, plain
+from dashboards.support.colours import ACCENT
+from dashboards.support.looks import plain
 
 LINE_SHOWN = "#c1121f"
 """Colour of what a person should see: the cell shown, patches that are not sure."""

@@ -14,7 +14,7 @@ from panel.io import unlocked
 from panel.io.state import set_curdoc
 
 from analysis.texture import COLOURS
-from dashboards.support.page import FAINT
+from dashboards.support.colours import FAINT
 
 _PALETTES = {
     "viridis": list(Viridis256),

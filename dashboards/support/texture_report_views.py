@@ -12,8 +12,8 @@ from bokeh.models import ColumnDataSource, CustomJS, FixedTicker, HoverTool, Lin
 from bokeh.palettes import Greys256
 
 from analysis.texture import COLOURS, Clusters, Correction, Embedding, Mosaic, cut_patches
+from dashboards.support.colours import ACCENT
 from dashboards.support.looks import framed
-from dashboards.support.page import ACCENT
 from dashboards.support.texture_plots import quiet_figure
 
 Result = Clusters | Correction

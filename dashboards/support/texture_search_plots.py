@@ -11,7 +11,7 @@ import pandas as pd
 from bokeh.models import ColorBar, ColumnDataSource, FixedTicker, HoverTool, Legend, LegendItem, LinearColorMapper
 from bokeh.palettes import Viridis256
 
-from dashboards.support.page import FAINT, GROUP_COLOURS, NO_VALUE
+from dashboards.support.colours import FAINT, GROUP_COLOURS, NO_VALUE
 from dashboards.support.texture_plots import LINE_SHOWN, changing, quiet_figure
 from dashboards.support.texture_words import cell_words, scores_words, short, slices_words
 

@@ -13,7 +13,7 @@ from bokeh.events import Tap
 
 from analysis.texture import SCORES, STATISTICS
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import card, empty_state, error_banner, say, words
+from dashboards.support.parts import card, empty_state, error_banner, say, words
 from dashboards.support.tabs import Shown, either
 from dashboards.support.texture_search_plots import AGAINST, SearchCells, SearchLines, against_of
 from dashboards.support.texture_settings import SEARCHED_BY

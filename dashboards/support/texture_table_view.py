@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 
 from analysis.texture import PLACE_COLUMNS
 from dashboards.support.jobs import gently
-from dashboards.support.page import card, say, words
+from dashboards.support.parts import card, say, words
 from dashboards.support.statement import count_of
 from dashboards.support.tabs import Shown
 from dashboards.support.texture_tables import make_table, safe_csv, show_frame

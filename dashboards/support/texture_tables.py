@@ -19,7 +19,7 @@ from analysis.tables import table_text
 from analysis.texture import cut_patches
 from dashboards.support.jobs import start
 from dashboards.support.loading import in_thread
-from dashboards.support.page import as_text, card, say, words
+from dashboards.support.parts import as_text, card, say, words
 from dashboards.support.tabs import _TABLE_LOOK
 from dashboards.support.texture_work import Latest
 

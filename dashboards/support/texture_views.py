@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently
-from dashboards.support.page import error_banner, say, words
+from dashboards.support.parts import error_banner, say, words
 from dashboards.support.standard_tabs import Build, add_tabs, code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either
 from dashboards.support.texture_export_view import build_export_tab

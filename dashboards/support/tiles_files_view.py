@@ -10,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently, start
-from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.parts import as_text, card, error_banner, say, words
 from dashboards.support.path_settings import path_field
 from dashboards.support.standard_tabs import report_buttons
 from dashboards.support.statement import count_of

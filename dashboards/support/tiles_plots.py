@@ -9,8 +9,8 @@ import holoviews as hv
 import numpy as np
 
 from analysis.tiles import Layout
-from dashboards.support.looks import framed, limited
-from dashboards.support.page import ACCENT, CURVE, LINE_RED, SOFT, plain
+from dashboards.support.colours import ACCENT, CURVE, LINE_RED, SOFT
+from dashboards.support.looks import framed, limited, plain
 
 MOST_HEIGHT = 0.78
 """Height of the image over its width, at most: a tall image is drawn in the middle of a frame of this shape."""

@@ -9,7 +9,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from dashboards.support.page import card, say, words
+from dashboards.support.parts import card, say, words
 from dashboards.support.statement import count_of, shortened
 from dashboards.support.tabs import Shown, live, pane
 from dashboards.support.tiles_plots import plot_chosen, plot_grid, plot_histogram, plot_image, plot_tile, tile_at

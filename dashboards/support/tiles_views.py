@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.support.jobs import gently
-from dashboards.support.page import as_text, card, error_banner, say, words
+from dashboards.support.parts import as_text, card, error_banner, say, words
 from dashboards.support.standard_tabs import Build, add_tabs, code_tab, log_tab, nothing_yet
 from dashboards.support.tabs import Shown, either, show_table
 from dashboards.support.tiles_files_view import files_tab, merge_tab
