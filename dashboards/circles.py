@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,11 @@ import pandas as pd
 import panel as pn
 import param
 
-from analysis.circles import LEVELS, find_acquisitions, plan_run, run_pipeline
+from analysis.circles import find_acquisitions, plan_run, run_pipeline
 from analysis.synthetic.circles import EXAMPLE_ACQUISITIONS, draw_acquisitions
 from dashboards.support.circles_controls import build_sidebar
 from dashboards.support.circles_report import write_circles_report
+from dashboards.support.circles_settings import COUNTED_BY, DETECTED_BY, PLANNED_BY, VALUES, CirclesSettings
 from dashboards.support.circles_statistics import Statistics, measure_statistics
 from dashboards.support.circles_text import python_text, shell_text
 from dashboards.support.circles_views import build_main
@@ -33,20 +32,15 @@ from dashboards.support.circles_work import (
     sound_filters,
     sound_ranges,
 )
-from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
+from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
 from dashboards.support.loading import in_thread
-from dashboards.support.path_settings import ReadPath, WorkFolder
 from dashboards.support.statement import count_of
 
-_DETECTED_BY = ["radius_unit", "radius_px", "radius_um", "pixel_size_um", "strictness", "polarity"]
-_PLANNED_BY = [*_DETECTED_BY, "qc", "redo", "retry"]
-_COUNTED_BY = ["value", "other_value", "by", "baseline", "spread", "filters", "between", "results"]
 _SETTLED_S = 0.8
-_VALUES = ["R", "Mean Intensity"]
 
 
-class CirclesDashboard(Dashboard):
+class CirclesDashboard(CirclesSettings):
     """Circles of last night's acquisitions, in a notebook cell or as a served page.
 
     Parameters
@@ -59,50 +53,6 @@ class CirclesDashboard(Dashboard):
     >>> CirclesDashboard(folder="/data/acquisitions", output="/data/circles")  # doctest: +SKIP
     """
 
-    in_url = (
-        "folder", "output", "levels", *_DETECTED_BY, "qc", "image", "contrast", "value", "other_value", "by",
-        "baseline", "spread", "subject", "experiment", "filters", "between",
-    )  # fmt: skip
-
-    folder = ReadPath(default="", label="Folder of acquisitions", doc="With a folder for each level.")
-    output = WorkFolder(default="circles", label="Output folder", doc="Not inside the acquisitions.")
-    levels = param.String(default=", ".join(LEVELS), label="What the folders stand for", doc="Outermost first.")
-
-    radius_unit = param.Selector(default="px", objects=["px", "µm"], label="Unit")
-    radius_px = param.Range(default=(8.0, 80.0), bounds=(3, 250), label="Radius (px)")
-    radius_um = param.Range(default=(2.0, 20.0), bounds=(0.1, 200), label="Radius (µm)")
-    pixel_size_um = param.Number(default=None, bounds=(0, None), inclusive_bounds=(False, True), allow_None=True,
-                                 label="Pixel size (µm), if files do not say")  # fmt: skip
-    strictness = param.Number(default=0.3, bounds=(0.0, 1.0), label="Strictness")
-    polarity = param.Selector(
-        default="either", objects={"bright or dark": "either", "bright": "bright", "dark": "dark"}, label="Circles are"
-    )
-    qc = param.Selector(default="png", objects={"PNG": "png", "JPEG": "jpeg", "none": "none"}, label="QC pictures")
-    redo = param.Boolean(default=False, label="Do everything again")
-    retry = param.Boolean(default=False, label="Try failed images again")
-
-    image = param.String(default="", label="Image shown")
-    contrast = param.Range(default=(0.0, 100.0), bounds=(0, 100), label="Contrast (percentiles)")
-    experiment = param.String(default="", label="Experiment")
-
-    value = param.Selector(default="R", objects=[*_VALUES], label="Value", check_on_set=False)
-    other_value = param.Selector(default="Mean Intensity", objects=[*_VALUES], label="Second value", check_on_set=False)
-    by = param.Selector(default="Subject", objects=["", "Subject"], label="Groups", check_on_set=False)
-    baseline = param.Integer(
-        default=0,
-        bounds=(0, None),
-        label="Baseline dates",
-        doc="The first ones, which make the limits; 0: all before the last.",
-    )
-    spread = param.Selector(
-        default="auto",
-        objects={"automatic": "auto", "how experiments differ": "experiments", "how dates differ": "dates"},
-        label="Limits from",
-    )
-    subject = param.String(default="", label="Subject charted")
-    filters = param.Dict(default={}, doc="Names kept, by level.")
-    between = param.Dict(default={}, doc="Lowest and highest value kept, by column.")
-
     acquisitions = param.Parameter(default=None, doc="The images found.")
     plan = param.Parameter(default=None, doc="What a run would do, and why.")
     opened = param.Parameter(default=None, doc="The image shown.")
@@ -114,59 +64,23 @@ class CirclesDashboard(Dashboard):
     gallery = param.List(default=[], doc="Pictures of the experiment chosen.")
 
     def __init__(self, **params: Any) -> None:
-        for name in ("folder", "output"):
-            if name in params:
-                params[name] = os.fspath(params[name])
         super().__init__(**params)
         self.plan_job, self.view_job = self.new_job(), self.new_job()
         for job in (self.plan_job, self.view_job):
             job.param.watch(lambda event: self.note(event.new), "error")
-        self._loading, self._detecting, self._counting, self._planned = False, False, False, 0
+        self._detecting, self._counting, self._planned = False, False, 0
         self._uncounted = ""
         self.param.watch(self._tree_changed, ["folder", "levels"])
         self.param.watch(self._output_changed, ["output"])
         self.param.watch(self._image_changed, ["image"])
-        self.param.watch(lambda *_: start(self.detect), _DETECTED_BY)
-        self.param.watch(lambda *_: start(self.make_plan), _PLANNED_BY)
-        self.param.watch(self._counted_by, _COUNTED_BY)
+        self.param.watch(lambda *_: start(self.detect), DETECTED_BY)
+        self.param.watch(lambda *_: start(self.make_plan), PLANNED_BY)
+        self.param.watch(self._counted_by, COUNTED_BY)
         self.param.watch(lambda *_: start(self.look_at_experiment), ["experiment"])
         if self.folder:
             start(self.look_up_first)
         elif self.output:
             start(self.read_output)
-
-    # ---- settings --------------------------------------------------------------------------------------
-
-    @property
-    def level_names(self) -> tuple[str, ...]:
-        """What the folders stand for."""
-        return tuple(name.strip() for name in self.levels.split(",") if name.strip())
-
-    @property
-    def detection(self) -> dict[str, Any]:
-        """Keyword arguments of `detect_circles` as they stand."""
-        in_um = self.radius_unit == "µm"
-        return {
-            "radius_px": tuple(map(float, self.radius_px)) if not in_um else (8.0, 80.0),
-            "radius_um": tuple(map(float, self.radius_um)) if in_um else None,
-            "pixel_size_um": self.pixel_size_um,
-            "strictness": self.strictness,
-            "polarity": self.polarity,
-        }
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Keyword arguments of `run_pipeline` as they stand."""
-        return {"levels": self.level_names, **self.detection, "qc": self.qc, "redo": self.redo, "retry": self.retry}
-
-    @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        """Change settings without starting anything."""
-        before, self._loading = self._loading, True
-        try:
-            yield
-        finally:
-            self._loading = before
 
     # ---- images and what would be done -----------------------------------------------------------------
 
@@ -198,7 +112,7 @@ class CirclesDashboard(Dashboard):
                 f" ({'/'.join(found.levels)}/image); there are none."
             )
         keys = self.image_keys()
-        with self._held():
+        with self.held():
             self.image = self.image if self.image in keys else (keys or [""])[0]
         await self.open_image()
         await self.read_output()
@@ -290,7 +204,7 @@ class CirclesDashboard(Dashboard):
             words = ran_words(done)
             failed = done.summary().get("failed", 0)
             error = f"{count_of(failed, 'image')} failed; see Failures." if failed else ""
-            with self._held():
+            with self.held():
                 self.redo = False
             self.note(words)
         await self.read_output()
@@ -305,11 +219,11 @@ class CirclesDashboard(Dashboard):
         for sentence in results.warnings:
             self.note(sentence)
         experiments = results.experiments or [""]
-        choices = results.values or list(_VALUES)
+        choices = results.values or list(VALUES)
         chosen = {name: getattr(self, name) for name in ("value", "other_value")}
         self.param.by.objects = {"none": "", **{level: level for level in results.levels or self.level_names}}
-        with self._held():
-            for name, usual in zip(chosen, _VALUES, strict=True):
+        with self.held():
+            for name, usual in zip(chosen, VALUES, strict=True):
                 # a widget whose choices change may take another one
                 self.param[name].objects = choices
                 setattr(self, name, chosen[name] if chosen[name] in choices else usual)
@@ -336,7 +250,7 @@ class CirclesDashboard(Dashboard):
         if self._loading:
             return
         if any(event.name in ("value", "other_value") for event in events):
-            with self._held():
+            with self.held():
                 self.between = {n: ends for n, ends in self.between.items() if n in (self.value, self.other_value)}
         start(self.count)
 
@@ -407,7 +321,7 @@ class CirclesDashboard(Dashboard):
         draw = functools.partial(quiet(draw_acquisitions), folder, **EXAMPLE_ACQUISITIONS)
         if await self.job.run("Drawing images", draw) is None:
             return
-        with self._held():
+        with self.held():
             self.param.update(folder=str(folder / "acquisitions"), output=str(folder / "circles"))
         await self.look_up()
         await self.run()

@@ -14,7 +14,6 @@ import panel as pn
 import param
 
 from analysis.exposures import (
-    SPACINGS_UM,
     Duplicates,
     Session,
     find_duplicates,
@@ -23,14 +22,14 @@ from analysis.exposures import (
     read_epu_session,
 )
 from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
-from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
+from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.exposures_controls import build_sidebar
 from dashboards.support.exposures_report import write_exposures_report
+from dashboards.support.exposures_settings import ALL, CALIBRATED_BY, SEARCHED_BY, ExposuresSettings
 from dashboards.support.exposures_text import python_text, shell_text
 from dashboards.support.exposures_views import build_main
 from dashboards.support.exposures_words import REPORT, duplicates_sentence
 from dashboards.support.exposures_work import (
-    SPACING_BOUNDS_UM,
     Calibrated,
     calibrate,
     files_written,
@@ -41,19 +40,13 @@ from dashboards.support.exposures_work import (
 )
 from dashboards.support.jobs import quiet, start
 from dashboards.support.loading import in_thread
-from dashboards.support.path_settings import FileStem, ReadPath, WorkFolder
 
-ALL = "all"
-_CALIBRATED_BY = ["calibration", "hole_spacing", "hole_spacing_um", "k_um_per_unit", "clusters", "matrix"]
-_SEARCHED_BY = ["radius_mode", "radius_um", "keep"]
-_DRAWN = ["grid_square", "colour_by"]
-_WRITTEN = ["working_dir", "out", "rawdata", "montage", "rescale"]
 _GROWN = 1.2
 _SETTLED_S = 0.4
 _MOST_PICTURES = 4
 
 
-class ExposuresDashboard(Dashboard):
+class ExposuresDashboard(ExposuresSettings):
     """Exposures of an EPU session and what was shot twice, in a notebook cell or as a served page.
 
     Parameters
@@ -66,65 +59,6 @@ class ExposuresDashboard(Dashboard):
     >>> ExposuresDashboard(folder="/data/session1", radius_mode="typed", radius_um=0.3)  # doctest: +SKIP
     """
 
-    in_url = ("folder", *_CALIBRATED_BY, *_SEARCHED_BY, *_DRAWN, *_WRITTEN, "watching", "watch_interval_s")
-
-    folder = ReadPath(default="", label="Session folder", doc="Folder with Images-Disc1, or one above it.")
-    calibration = param.Selector(
-        default="automatic",
-        objects={
-            "automatic, from the holes": "automatic",
-            "k typed": "k typed",
-            "k from clusters": "clusters",
-            "matrix typed": "matrix typed",
-        },
-        label="Calibration",
-    )
-    hole_spacing = param.Selector(
-        default="unknown",
-        objects={
-            "unknown": "unknown",
-            **{f"{foil}, {spacing:g} µm": foil for foil, spacing in SPACINGS_UM.items()},
-            "typed": "typed",
-        },
-        label="Hole spacing",
-    )
-    # numbers out of range are taken, so that the search says on the page what is wrong with them
-    hole_spacing_um = param.Number(default=2.5, softbounds=SPACING_BOUNDS_UM, label="Hole spacing (µm)")
-    k_um_per_unit = param.Number(default=25.0, softbounds=(0.1, 1000), label="k (µm per unit)")
-    clusters = param.Integer(default=0, softbounds=(0, 500), label="Clusters (0 finds them)")
-    matrix = param.String(default="", label="Matrix, four numbers (µm per unit)", doc="Row by row.")
-    radius_mode = param.Selector(
-        default="automatic", objects={"0.45 of the beam diameter": "automatic", "typed": "typed"}, label="Search radius"
-    )
-    radius_um = param.Number(default=0.4, softbounds=(0.01, 50), label="Radius (µm)")
-    keep = param.Selector(
-        default="first",
-        objects={
-            "first of each group": "first",
-            "all on unexposed ground": "unexposed",
-            "none of a group": "none",
-        },
-        label="Keep",
-    )
-    grid_square = param.Selector(default=ALL, objects=[ALL], label="Grid square", check_on_set=False)
-    colour_by = param.Selector(
-        default="state",
-        objects={
-            "duplicates only": "state",
-            "optics group": "optics group",
-            "time": "time",
-            "pre-dose": "pre-dose",
-        },
-        label="Colour",
-    )
-    watching = param.Boolean(default=False, label="Watch the folder")
-    watch_interval_s = param.Number(default=5.0, bounds=(0.1, 3600), label="Look again after (s)")
-    working_dir = WorkFolder(default="exposures", label="Output folder", doc="Where files are written.")
-    out = FileStem(default="duplicates", label="Files begin with")
-    rawdata = ReadPath(default="", label="Folder of the movies", doc="To list their full paths.")
-    montage = param.Boolean(default=True, label="Montage of the pairs (PNG)")
-    rescale = param.Boolean(default=False, label="Montage in half size")
-
     session = param.ClassSelector(class_=Session, doc="The session shown.")
     calibrated = param.ClassSelector(class_=Calibrated, doc="Its calibration and what is shown beside it.")
     result = param.ClassSelector(class_=Duplicates, doc="The duplicates shown.")
@@ -136,43 +70,21 @@ class ExposuresDashboard(Dashboard):
     written = param.List(default=[], doc="Files written last.")
 
     def __init__(self, **params: Any) -> None:
-        for name in ("folder", "working_dir", "rawdata"):
-            if name in params:
-                params[name] = os.fspath(params[name])
         super().__init__(**params)
         self.picture_job = self.new_job()
         self.param.watch(self._folder_changed, ["folder"])
-        self.param.watch(self._calibration_changed, _CALIBRATED_BY)
-        self.param.watch(self._search, _SEARCHED_BY)
+        self.param.watch(self._calibration_changed, CALIBRATED_BY)
+        self.param.watch(self._search, SEARCHED_BY)
         self.param.watch(self._looked_at_changed, ["looked_at"])
         self.param.watch(self._colour_changed, ["colour_by"])
         self.param.watch(self._watch_changed, ["watching"])
         self.param.watch(lambda _: setattr(self, "focus", None), ["grid_square"])
-        self._loading, self._searches, self._rounds = False, 0, 0
+        self._searches, self._rounds = 0, 0
         self._holes, self._watch_error = 0, ""
         if self.folder:
             start(self.look_up_first)
         if self.watching:
             self._watch_changed()
-
-    # ---- settings --------------------------------------------------------------------------------------
-
-    @property
-    def spacing_um(self) -> float | None:
-        """The hole spacing chosen, or None."""
-        if self.hole_spacing == "unknown":
-            return None
-        return self.hole_spacing_um if self.hole_spacing == "typed" else SPACINGS_UM[self.hole_spacing]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Keyword arguments of `find_duplicates` as they stand."""
-        return {"radius_um": self.radius_um if self.radius_mode == "typed" else None, "keep": self.keep}
-
-    @property
-    def root(self) -> Path:
-        """What the names of all files written begin with."""
-        return Path(self.working_dir) / (self.out or "duplicates")
 
     # ---- reading and calibrating -----------------------------------------------------------------------
 
@@ -481,9 +393,8 @@ class ExposuresDashboard(Dashboard):
         draw = functools.partial(quiet(draw_session), folder / "session", **EXAMPLE_SESSION, images=True)
         if await self.job.run("Drawing a session", draw) is None:
             return
-        self._loading = True  # the session below is read once
-        self.param.update(folder=str(folder / "session"), working_dir=str(folder / "exposures"))
-        self._loading = False
+        with self.held():  # the session below is read once
+            self.param.update(folder=str(folder / "session"), working_dir=str(folder / "exposures"))
         await self.look_up()
 
     # ---- the same elsewhere ----------------------------------------------------------------------------

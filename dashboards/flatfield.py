@@ -31,24 +31,20 @@ from analysis.flatfield import (
 )
 from analysis.patterns import match_names
 from analysis.synthetic.flatfield import EXAMPLE_COHORT, draw_cohort
-from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
+from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.figures import save_model_figures
 from dashboards.support.flatfield_controls import build_sidebar
 from dashboards.support.flatfield_matrix import group_lines
 from dashboards.support.flatfield_report import write_flatfield_report
+from dashboards.support.flatfield_settings import LOOKED_UP_BY, ONE_LAYER, FlatfieldSettings
 from dashboards.support.flatfield_views import build_main
 from dashboards.support.flatfield_words import MODEL_TABLE, REPORT
 from dashboards.support.jobs import quiet, start
-from dashboards.support.path_settings import ReadPaths, WorkFolder
 from dashboards.support.places import Refused, places
 from dashboards.support.statement import Name, count_of, python_call, shell_line
 
-ONE_LAYER = "one layer"
-_LOOKED_UP = ["roots", "sample_regex", "meanimage_folder", "min_images_stacked", "working_dir"]
-_DRAWN = ["sort_by", "layers", "layer", "bounds", "lines", "lines_after", "threshold"]
 
-
-class FlatfieldDashboard(Dashboard):
+class FlatfieldDashboard(FlatfieldSettings):
     """Slides' mean images compared live, in a notebook cell or as a served page.
 
     Parameters
@@ -61,39 +57,6 @@ class FlatfieldDashboard(Dashboard):
     >>> FlatfieldDashboard(roots=["/data/project1"], working_dir="/data/comparison")  # doctest: +SKIP
     """
 
-    in_url = (*_LOOKED_UP, *_DRAWN, "smoothing", "smoothing_sigma_px")
-
-    roots = ReadPaths(default="", label="Roots, one folder a line", doc="Folders with a sampledef.csv.")
-    sample_regex = param.String(default="", label="Slide pattern", doc="Regular expression, from the ID's start.")
-    meanimage_folder = param.Selector(default="meanimage", objects=["meanimage", "meanimage_from_fw_files"])
-    min_images_stacked = param.Integer(default=0, bounds=(0, None), label="Minimum images stacked")
-    working_dir = WorkFolder(default="meanimagecomparison", label="Working folder", doc="Where results are kept.")
-    sort_by = param.Selector(
-        default="project-cohort-batch",
-        objects={"project, cohort, batch": "project-cohort-batch", "slide name": "order", "likeness": "likeness"},
-        label="Order",
-    )
-    layers = param.Selector(default="all", objects=["all"], label="Layers", check_on_set=False)
-    layer = param.Integer(default=1, bounds=(1, None), label="Layer")
-    bounds = param.Range(default=(0.85, 1.15), bounds=(0.5, 1.5), step=0.01, label="Colour bounds")
-    lines = param.Selector(
-        default="project-cohort-batch",
-        objects={"project, cohort, batch": "project-cohort-batch", "named slides": "named", "none": "none"},
-        label="Dividing lines after",
-    )
-    lines_after = param.ListSelector(default=[], objects=[], label="Lines after slides", check_on_set=False)
-    threshold = param.Number(
-        default=0.05, bounds=(0.005, 0.5), step=0.005, label="Largest distance in a group", doc="Of |value - 1|."
-    )
-    version = param.String(default="", label="Version tag", doc="Such as v1.1.")
-    members = param.Selector(default="all shown", objects=["all shown"], label="Slides", check_on_set=False)
-    smoothing = param.Selector(default="astropath", objects=["astropath", "edge-aware"], label="Smoothing")
-    smoothing_sigma_px = param.Number(
-        default=100.0, bounds=(0, None), inclusive_bounds=(False, True), label="Smoothing sigma (px)"
-    )
-    skip_creation = param.Boolean(default=False, label="Only register, make no model")
-    replace = param.Boolean(default=False, label="Replace the version if it exists")
-
     result = param.ClassSelector(class_=Comparison, doc="The comparison shown.")
     groups = param.Parameter(doc="Groups suggested from it.")
     chosen = param.Parameter(default=None, doc="Two slides (indices into the result) looked at, or None.")
@@ -104,48 +67,14 @@ class FlatfieldDashboard(Dashboard):
     check = param.Parameter(default=None, doc="Its test on halves of the slides.")
 
     def __init__(self, **params: Any) -> None:
-        given = params.get("roots", "")
-        if not isinstance(given, str):
-            given = [given] if isinstance(given, os.PathLike) else given
-            params["roots"] = "\n".join(map(str, given))
-        if "working_dir" in params:
-            params["working_dir"] = str(params["working_dir"])
         super().__init__(**params)
         self.pair_job = self.new_job()
-        self.param.watch(self._looked_up_changed, _LOOKED_UP)
+        self.param.watch(self._looked_up_changed, LOOKED_UP_BY)
         self.param.watch(self._result_changed, ["result", "threshold", "layers"])
         self.param.watch(self._pair_changed, ["chosen"])
         self.param.watch(self._layer_changed, ["layer"])
-        self._comparing = False
         if self.roots:
             start(self.look_up_first)
-
-    # ---- settings --------------------------------------------------------------------------------------
-
-    @property
-    def root_list(self) -> list[str]:
-        """The folders typed."""
-        return [line.strip() for line in self.roots.splitlines() if line.strip()]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Keyword arguments of `compare_mean_images` as they stand."""
-        return {
-            "sample_regex": self.sample_regex or None,
-            "meanimage_folder": self.meanimage_folder,
-            "min_images_stacked": self.min_images_stacked,
-            "working_dir": self.working_dir or None,
-        }
-
-    @property
-    def layer_choice(self) -> str | int:
-        """What `choose_layers` is asked for."""
-        return self.layer if self.layers == ONE_LAYER else self.layers
-
-    @property
-    def model_table(self) -> Path:
-        """Table of registered versions."""
-        return Path(self.working_dir) / MODEL_TABLE
 
     # ---- comparing -------------------------------------------------------------------------------------
 
@@ -204,7 +133,7 @@ class FlatfieldDashboard(Dashboard):
         return [name for name, take in zip(names, taken, strict=True) if take], len(names), ""
 
     def _looked_up_changed(self, *_: Any) -> None:
-        if not self._comparing:
+        if not self._loading:
             start(self.look_up)
 
     def _result_changed(self, event: Any, *_: Any) -> None:
@@ -369,9 +298,8 @@ class FlatfieldDashboard(Dashboard):
         cohort = await self.job.run("Drawing slides", quiet(draw_cohort), folder, **EXAMPLE_COHORT)
         if cohort is None:
             return
-        self._comparing = True  # the comparison below looks them up
-        self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(folder / "comparison"))
-        self._comparing = False
+        with self.held():  # the comparison below looks them up
+            self.param.update(roots="\n".join(map(str, cohort.roots)), working_dir=str(folder / "comparison"))
         await self.compare()
 
     # ---- the same elsewhere ----------------------------------------------------------------------------

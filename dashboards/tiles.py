@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +12,26 @@ import numpy as np
 import panel as pn
 import param
 
-from analysis.pixel_size import convert_length
 from analysis.planes import PlaneInfo
 from analysis.synthetic.tiles import EXAMPLE_IMAGES, draw_images
 from analysis.tiles import Layout, Sources, export_tiles, find_images, judge_formats, judge_types, remove_tiles
-from dashboards.support.dashboard import Dashboard, build_page, serve_page, writes
+from dashboards.support.dashboard import build_page, serve_page, writes
 from dashboards.support.jobs import quiet, start
 from dashboards.support.loading import in_thread
-from dashboards.support.path_settings import ReadPath, ReadPaths, WorkFolder
 from dashboards.support.statement import count_of
 from dashboards.support.tiles_controls import build_sidebar
 from dashboards.support.tiles_merge_work import merge_and_compare
 from dashboards.support.tiles_plan import Plan, find_earlier, lay_out, make_plan, tile_type
 from dashboards.support.tiles_report import write_tiles_report
+from dashboards.support.tiles_settings import EMPTIED_BY, LAID_BY, SIZED_BY, SPLIT_BY, VALUED_BY, TilesSettings
 from dashboards.support.tiles_text import python_text, shell_text
 from dashboards.support.tiles_views import build_main
 from dashboards.support.tiles_work import OpenImage, find_dataset_range, make_sample, view_tile
 
-UNITS = ("nm", "µm", "mm", "cm", "m")
-_SIZED_BY = ["calibrate", "size_from", "pixel_size", "unit", "target_um"]
-_VALUED_BY = ["normalisation", "percentiles", "lower", "upper", "dtype", "format"]
-_LAID_BY = ["tile_size", "overlap", "edges", "padding"]
-_EMPTIED_BY = ["leave_out", "empty_below", "least_share_percent"]
-_SPLIT_BY = ["split_images", "training_percent", "validation_percent", "seed"]
-_DRAWN = ["image", "tile", "all_tiles"]
 _SETTLED_S = 0.15
 
 
-class TilesDashboard(Dashboard):
+class TilesDashboard(TilesSettings):
     """Images cut into calibrated, normalised tiles, in a notebook cell or as a served page.
 
     Parameters
@@ -53,69 +43,6 @@ class TilesDashboard(Dashboard):
     --------
     >>> TilesDashboard(folder="/data/images", tile_size=256, overlap=32)  # doctest: +SKIP
     """
-
-    in_url = (
-        "folder", "channel", "plane", *_SIZED_BY, *_VALUED_BY, *_LAID_BY, *_EMPTIED_BY, *_SPLIT_BY, *_DRAWN,
-        "masks", "labels", "working_dir", "predictions", "blending",
-    )  # fmt: skip
-
-    folder = ReadPaths(default="", label="Folders of images, one a line", doc="Files may be named too.")
-    channel = param.Integer(default=1, bounds=(1, None), label="Channel")
-    plane = param.Integer(default=1, bounds=(1, None), label="Plane")
-    image = param.Selector(default="", objects=[""], label="Image shown", check_on_set=False)
-
-    calibrate = param.Boolean(default=False, label="Bring to one pixel size")
-    size_from = param.Selector(default="files", objects={"as the files say": "files", "typed": "typed"}, label="Size")
-    pixel_size = param.Number(default=0.5, bounds=(0, None), inclusive_bounds=(False, True), label="Pixel size")
-    unit = param.Selector(default="µm", objects=list(UNITS), label="Unit")
-    target_um = param.Number(
-        default=0.325, bounds=(0, None), inclusive_bounds=(False, True), label="Pixels of the tiles (µm)"
-    )
-
-    normalisation = param.Selector(
-        default="none",
-        objects={
-            "as they are": "none",
-            "stretched, each tile": "local",
-            "stretched, each image": "global",
-            "stretched, all images together": "dataset",
-        },
-        label="Values",
-    )
-    percentiles = param.Range(default=(0.0, 100.0), bounds=(0, 100), label="From percentile to percentile")
-    lower = param.Number(default=0.0, label="Lower bound")
-    upper = param.Number(default=1.0, label="Upper bound")
-    dtype = param.Selector(
-        default="", objects={"automatic": "", "uint8": "uint8", "uint16": "uint16", "float32": "float32"},
-        label="Number type",
-    )  # fmt: skip
-    format = param.Selector(
-        default=".tif", objects={"TIFF (.tif)": ".tif", "PNG (.png)": ".png", "JPEG (.jpg)": ".jpg"}, label="Files"
-    )
-
-    tile_size = param.Integer(default=512, bounds=(8, 16384), label="Tile (px)")
-    overlap = param.Integer(default=128, bounds=(0, 8192), label="Overlap (px)")
-    edges = param.Selector(
-        default="shift",
-        objects={"last tiles shifted back": "shift", "filled up": "pad", "left out": "drop"},
-        label="Edges",
-    )
-    padding = param.Selector(default="reflect", objects={"mirrored": "reflect", "zero": "zero"}, label="Filled with")
-    all_tiles = param.Boolean(default=True, label="Show all tiles")
-    tile = param.Integer(default=0, bounds=(0, None), label="Tile looked at, from 0")
-    leave_out = param.Boolean(default=False, label="Leave out empty tiles")
-    empty_below = param.Number(default=1000.0, label="Something is at or above")
-    least_share_percent = param.Number(default=1.0, bounds=(0, 100), label="in at least (% of the tile)")
-    split_images = param.Boolean(default=False, label="Split for training")
-    training_percent = param.Number(default=80, bounds=(0, 100), label="Training (%)")
-    validation_percent = param.Number(default=10, bounds=(0, 100), label="Validation (%)")
-    seed = param.Integer(default=0, bounds=(0, None), label="Seed")
-
-    masks = ReadPath(default="", label="Folder of masks", doc="Of the same names; cut along with the images.")
-    labels = ReadPath(default="", label="Folder of YOLO labels", doc="Text of the same names: boxes or outlines.")
-    working_dir = WorkFolder(default="tiles", label="Output folder", doc="Not a folder of images, nor in one.")
-    predictions = ReadPath(default="", label="Folder of predictions", doc="Tiles of the same names, or empty.")
-    blending = param.Selector(default="gradient", objects=["flat", "gradient", "gaussian"], label="Blending")
 
     sources = param.ClassSelector(class_=Sources, doc="The images found.")
     sample = param.List(default=[], doc="Names and small pictures of up to 25 images.")
@@ -130,19 +57,16 @@ class TilesDashboard(Dashboard):
     trouble = param.String(default="", doc="Why no tiles can be laid with these settings.")
 
     def __init__(self, **params: Any) -> None:
-        for name in ("folder", "working_dir", "predictions", "masks", "labels"):
-            if name in params:
-                params[name] = os.fspath(params[name])
         super().__init__(**params)
         self.view_job = self.new_job()
         self.view_job.param.watch(lambda event: self.note(event.new), "error")
-        self._loading, self._views, self._looks, self._dataset = False, 0, 0, {}
+        self._views, self._looks, self._dataset = 0, 0, {}
         self.param.watch(self._folder_changed, ["folder"])
-        self.param.watch(self._values_changed, _VALUED_BY)
-        self.param.watch(self._plan_changed, [*_SIZED_BY, *_LAID_BY, *_VALUED_BY, *_SPLIT_BY])
-        self.param.watch(self._image_changed, ["image", "channel", "plane", *_SIZED_BY])
-        self.param.watch(self._view_changed, ["tile", "layout", *_VALUED_BY])
-        self.param.watch(self._empty_changed, ["layout", *_EMPTIED_BY])
+        self.param.watch(self._values_changed, VALUED_BY)
+        self.param.watch(self._plan_changed, [*SIZED_BY, *LAID_BY, *VALUED_BY, *SPLIT_BY])
+        self.param.watch(self._image_changed, ["image", "channel", "plane", *SIZED_BY])
+        self.param.watch(self._view_changed, ["tile", "layout", *VALUED_BY])
+        self.param.watch(self._empty_changed, ["layout", *EMPTIED_BY])
         self.param.watch(self._output_changed, ["working_dir"])
         self._values_changed()
         if self.folder:
@@ -150,12 +74,7 @@ class TilesDashboard(Dashboard):
         else:
             start(self.look_at_output)
 
-    # ---- settings --------------------------------------------------------------------------------------
-
-    @property
-    def folders(self) -> list[str]:
-        """Folders and files named."""
-        return [line.strip() for line in self.folder.splitlines() if line.strip()]
+    # ---- what can be chosen ----------------------------------------------------------------------------
 
     @property
     def info(self) -> PlaneInfo | None:
@@ -170,39 +89,6 @@ class TilesDashboard(Dashboard):
             return lay_out(self.info, self.settings)[0] if self.info is not None else None
         except ValueError:
             return None
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest value of stretched tiles."""
-        return (self.lower, self.upper)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Keyword arguments of `export_tiles` as they stand."""
-        several = self.sources.infos if self.sources is not None else ()
-        typed = self.calibrate and self.size_from == "typed"
-        share = [self.training_percent / 100, self.validation_percent / 100]
-        return {
-            "tile_size": self.tile_size,
-            "overlap": self.overlap,
-            "edges": self.edges,
-            "padding": self.padding,
-            "pixel_size_um": convert_length(self.pixel_size, self.unit) if typed else None,
-            "target_pixel_size_um": self.target_um if self.calibrate else None,
-            "normalisation": self.normalisation,
-            "percentiles": tuple(map(float, self.percentiles)),
-            "bounds": tuple(map(float, self.bounds)),
-            "dtype": self.dtype or None,
-            "format": self.format,
-            "channel": self.channel if any(info.channels > 1 for info in several) else None,
-            "plane": self.plane if any(info.planes > 1 for info in several) else None,
-            "masks": self.masks.strip() or None,
-            "labels": self.labels.strip() or None,
-            "empty_below": self.empty_below if self.leave_out else None,
-            "least_share": round(self.least_share_percent / 100, 6),
-            "split": (*share, round(1 - sum(share), 6)) if self.split_images else None,
-            "seed": self.seed,
-        }
 
     @property
     def tile_type(self) -> str:
@@ -247,7 +133,7 @@ class TilesDashboard(Dashboard):
         self._dataset.clear()
         names = list(found.names)
         self.param.image.objects = names or [""]
-        with self._held():
+        with self.held():
             shown = str(self.image)
             self.param.update(
                 image=shown if shown in names else (names or [""])[0], sources=found, sample=[], report=None
@@ -269,15 +155,6 @@ class TilesDashboard(Dashboard):
             self.sample = sample
             self.job.words = self.outcome()
 
-    @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        """Change settings without starting anything."""
-        before, self._loading = self._loading, True
-        try:
-            yield
-        finally:
-            self._loading = before
-
     def _folder_changed(self, *_: Any) -> None:
         if not self._loading:
             start(self.look_up)
@@ -289,7 +166,7 @@ class TilesDashboard(Dashboard):
         draw = functools.partial(quiet(draw_images), folder, **EXAMPLE_IMAGES)
         if await self.job.run("Drawing images", draw) is None:
             return
-        with self._held():
+        with self.held():
             self.param.update(
                 folder=str(folder / "images"), working_dir=str(folder / "tiles"), tile_size=256, overlap=64
             )
@@ -318,7 +195,7 @@ class TilesDashboard(Dashboard):
             return
         self.plan = make_plan(self.sources, how)
         tile = min(self.tile, len(layout) - 1)
-        with self._held():
+        with self.held():
             self.tile = tile
         self.layout = layout
         if not self.job.busy:

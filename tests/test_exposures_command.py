@@ -27,7 +27,7 @@ from analysis.exposures import (
 )
 from analysis.synthetic.exposures import draw_session
 from analysis.tables import read_table
-from dashboards.support import exposures_command
+from dashboards.support import exposures_command, find_dupl_command
 from dashboards.support.command import find_dupl, main
 
 BESIDE_PYTHON = Path(sys.executable).parent
@@ -331,7 +331,7 @@ def test_a_star_file_that_cannot_be_used_is_said_before_anything_is_written(sess
 
 def test_the_first_step_tells_when_the_lattice_is_not_certain(session, capsys, monkeypatch):
     doubtful = replace(calibrate_beam_shift(read_epu_session(session)), warning="Not certain at all.", margin=1.0)
-    monkeypatch.setattr(exposures_command, "calibrate_beam_shift", lambda *_, **__: doubtful)
+    monkeypatch.setattr(find_dupl_command, "calibrate_beam_shift", lambda *_, **__: doubtful)
     assert find_dupl(["--epudata", str(session), "--clusters", "5"]) == 0
     assert "Not certain at all." in capsys.readouterr().err
 

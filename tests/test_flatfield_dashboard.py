@@ -227,16 +227,19 @@ def test_where_nothing_is_found_the_page_says_so(cohort, tmp_path, settings):
 
     assert "Which slides share one illumination?" in texts(variant="h6")
 
+    def says_so():
+        titles = texts(variant="h6")
+        return "Which slides share one illumination?" not in titles and "Nothing to show" in titles
+
     async def look():
         page.param.update(**{"roots": "\n".join(map(str, cohort.roots)), **settings})
         await page.look_up()
         # changed settings look up by themselves too, and what is shown follows a moment later
         end = time.monotonic() + 30
-        while "Nothing to show" not in texts(variant="h6") and time.monotonic() < end:
+        while not says_so() and time.monotonic() < end:
             await asyncio.sleep(0.05)
 
     asyncio.run(look())
-    titles = texts(variant="h6")
-    assert "Which slides share one illumination?" not in titles and "Nothing to show" in titles
+    assert says_so()
     assert page.outcome() in texts()
     assert any(text.startswith("The line above says why. Type the folders") for text in texts())

@@ -100,7 +100,7 @@ def find_dupl(tokens: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    from dashboards.support.exposures_command import find_dupl as both_steps
+    from dashboards.support.find_dupl_command import find_dupl as both_steps
 
     return _second_name("find_dupl", both_steps, tokens)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import logging
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlencode
@@ -91,7 +92,7 @@ class Dashboard(pn.viewable.Viewer):
     def __init__(self, **params: Any) -> None:
         guard()
         super().__init__(**allowed_defaults(type(self), params))
-        self.closed = False
+        self.closed = self._loading = False
         self._jobs: list[Job] = []
         self.job = self.new_job()
         self.job.param.watch(lambda event: self.note(event.new), "error")
@@ -103,6 +104,15 @@ class Dashboard(pn.viewable.Viewer):
             await self.look_up()
             if self.wrong_in_address and not self.job.error:
                 self.job.error = self.wrong_in_address  # a job that starts wipes what went wrong before it
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Change settings without starting anything: what follows them looks whether the page is ``_loading``."""
+        before, self._loading = self._loading, True
+        try:
+            yield
+        finally:
+            self._loading = before
 
     def new_job(self) -> Job:
         """Return a job that ends with the page, unless it is a part of an act that `writes`."""

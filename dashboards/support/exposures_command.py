@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -11,16 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 from cyclopts import App, Parameter
 
 from analysis.exposures import (
-    SPACINGS_UM,
-    BeamShiftClusters,
     Calibration,
     Duplicates,
     Session,
-    SessionImages,
     assign_optics_groups,
     assume_beam_shift,
     calibrate_beam_shift,
@@ -30,28 +25,23 @@ from analysis.exposures import (
     find_images,
     measure_predose,
     read_epu_session,
-    save_montage,
     watch_session,
-    write_bad_files,
-    write_exposure_list,
     write_optics_star,
-    write_tables,
 )
 from analysis.tables import write_table
 from analysis.tasks import Cancelled
 from dashboards.support.acts import Outcome, Run, act
 from dashboards.support.exposures_words import REPORT, duplicates_sentence
+from dashboards.support.exposures_writing import (
+    OUT,
+    draw_montage,
+    save_calibration,
+    save_clusters_of,
+    with_ending,
+    write_lists,
+)
+from dashboards.support.find_dupl_command import SPELLINGS, doubts_about, find_dupl
 from dashboards.support.options import comma_separated, options_for, settings_of_file
-
-SPELLINGS = {
-    "hole_spacing_um": ("--spacing",),
-    "radius_um": ("--rad",),
-    "rescale": ("--rescale", "--resize"),
-    "n_init": ("--n_init",),
-    "max_iter": ("--max_iter",),
-}
-"""Names that find_dupl has for these options, and short ones."""
-OUT = Path("duplicates")
 
 Matrix = Annotated[tuple[float, ...] | None, Parameter(converter=comma_separated(float, 4), n_tokens=1)]
 
@@ -153,39 +143,6 @@ def spacing_known(session: Session, hole_spacing_um: float | None) -> float | No
     return hole_spacing_um if hole_spacing_um is not None else session.hole_spacing_um
 
 
-def with_ending(root: Path, ending: str) -> Path:
-    """Return the name of a file that starts like the others of a run; in a folder they start as by default."""
-    root = root / OUT if os.path.isdir(root) else root
-    return root.with_name(root.name + ending)
-
-
-def save_calibration(calibration: Calibration, root: Path) -> list[Path]:
-    """Write holes and orientations of a calibration, with a picture of the lattice."""
-    # matplotlib takes a second to import
-    from dashboards.support.exposures_figures import save_lattice
-
-    files = [write_table(calibration.holes, with_ending(root, "_holes.csv"))]
-    if len(calibration.table):
-        files.append(write_table(calibration.table, with_ending(root, "_orientations.csv")))
-    if np.isfinite(calibration.residual_um):
-        files.append(save_lattice(calibration, with_ending(root, "_lattice.png")))
-    return files
-
-
-def save_clusters_of(session: Session, clusters: BeamShiftClusters, root: Path) -> list[Path]:
-    """Write clusters and the distances of their centres, with a picture."""
-    from dashboards.support.exposures_figures import save_clusters
-
-    names = [str(number) for number in range(len(clusters.centres))]
-    distances = pd.DataFrame(clusters.distances, columns=names)
-    distances.insert(0, "cluster", names)
-    return [
-        write_table(clusters.table, with_ending(root, "_clusters.csv")),
-        write_table(distances, with_ending(root, "_distances.csv")),
-        save_clusters(session, clusters, with_ending(root, "_beam_shifts.png")),
-    ]
-
-
 def _duplicates(
     run: Run,
     epudata: Path,
@@ -256,7 +213,7 @@ def _duplicates(
         if cleaned is not None:
             summary["star"] = cleaned.summary()
             files.append(cleaned.path)
-        doubts = _doubt(session, calibration) if calibration.method == "scalar" and not watch else []
+        doubts = doubts_about(session, calibration) if calibration.method == "scalar" and not watch else []
         said = [*session.warnings, *summary.pop("warnings"), *said, *doubts]
         return calibration, found, Outcome(summary, files, session.problems, found.squares, said)
 
@@ -277,31 +234,6 @@ _watch.__doc__ = (_duplicates.__doc__ or "").replace(
 _search_options = {"leave_out": ("images",), "spellings": SPELLINGS}
 duplicates = act(find_duplicates, calibrate_beam_shift, many=True, **_search_options)(_duplicates)
 watch = act(find_duplicates, calibrate_beam_shift, **_search_options)(_watch)
-
-
-def write_lists(
-    found: Duplicates, session: Session, root: Path, *, rawdata: Path | None = None, predose: Any = None
-) -> tuple[list[Path], list[str]]:
-    """Write the lists of bad files and the tables; return the files, and what was not found."""
-    root = with_ending(root, "")
-    lists = write_bad_files(found, root, folder=session.folder, rawdata=rawdata)
-    files = [
-        *lists.files,
-        *write_exposure_list(found, root, rawdata=rawdata),
-        *write_tables(found, root, predose=predose),
-    ]
-    return files, list(lists.problems)
-
-
-def draw_montage(found: Duplicates, images: SessionImages, root: Path, files: list[Path], *, halved: bool) -> list[str]:
-    """Draw the pairs when there are any, and add the file; return why not."""
-    if not found.bad:
-        return []
-    try:
-        files.append(save_montage(with_ending(root, ".png"), found, images, resize=halved))
-    except ValueError as error:
-        return [str(error)]
-    return []
 
 
 def watch_for_duplicates(
@@ -453,99 +385,6 @@ def report(
     found = find_duplicates(session, chosen, images=images, **options_for(find_duplicates, options))
     write_exposures_report(output, session, chosen, found, comparison=other, images=images)
     return Outcome({**found.summary(), "calibration": chosen.summary()}, [output], session.problems)
-
-
-@act(spellings=SPELLINGS)
-def find_dupl(
-    run: Run,
-    *,
-    epudata: Path = Path(),
-    clusters: int = 9,
-    k: float | None = None,
-    rad: float | None = None,
-    montage: bool = False,
-    rescale: bool = False,
-    rawdata: Path | None = None,
-    o: Path = OUT,
-    n_init: int = 10,
-    max_iter: int = 300,
-) -> Outcome:
-    """Run either step of find_dupl: without k clusters of beam shifts, with it the search for duplicates.
-
-    Parameters
-    ----------
-    epudata
-        Folder of the EPU session.
-    clusters
-        How many clusters the beam shifts are sorted into.
-    k
-        Um on the stage for a unit of beam shift, the same for both axes.
-    rad
-        Radius of search in um; 0.9 of the beam's radius when not given.
-    montage
-        Draw the pairs as PNG.
-    rescale
-        Draw them at half size.
-    rawdata
-        Folder of the movies: their paths are listed too.
-    o
-        How the names of the files start.
-    n_init, max_iter
-        Starts of k-means, and rounds of each.
-    """
-    session = read_epu_session(epudata, **run.work)
-    if k is None:
-        return _first_step(session, o, clusters=clusters, n_init=n_init, max_iter=max_iter)
-    chosen = assume_beam_shift(session, k)
-    images = find_images(session)
-    found = find_duplicates(session, chosen, radius_um=rad, images=images)
-    files, said = write_lists(found, session, o, rawdata=rawdata)
-    if montage or rescale:
-        said += draw_montage(found, images, o, files, halved=rescale)
-    summary = found.summary()
-    said = [*session.warnings, *summary.pop("warnings"), *said, *_doubt(session, chosen)]
-    return Outcome(summary, files, session.problems, warnings=said)
-
-
-def _first_step(session: Session, root: Path, **how: Any) -> Outcome:
-    """Clusters of beam shifts with the matrix of their distances, as find_dupl prints it."""
-    found = cluster_beam_shifts(session, hole_spacing_um=session.hole_spacing_um, **how)
-    names = [str(number) for number in range(len(found.centres))]
-    matrix = pd.DataFrame(np.round(found.distances, 3), columns=names)
-    matrix.insert(0, "cluster", names)
-    warnings = list(session.warnings)
-    try:
-        fitted = calibrate_beam_shift(session)
-        warnings.append(
-            f"The lattice of holes gives k {fitted.k_um_per_unit:.2f} at {fitted.angle_deg:.1f} deg"
-            f"{', mirrored' if fitted.mirrored else ''}, with {fitted.groups} groups: `graticule exposures duplicates` "
-            "uses it without a further step."
-        )
-        warnings += filter(None, [fitted.warning])
-    except ValueError as error:
-        warnings.append(str(error))
-    summary = found.summary()
-    if found.hole_spacing_um is None:
-        # what the manual has people work out by hand
-        by_foil = {foil: spacing / summary["mean_of_neighbours"] for foil, spacing in SPACINGS_UM.items()}
-        summary["k_um_per_unit"] = {f"{foil} ({SPACINGS_UM[foil]:g} um)": k for foil, k in by_foil.items()}
-    return Outcome(summary, save_clusters_of(session, found, root), session.problems, matrix, warnings)
-
-
-def _doubt(session: Session, scalar: Calibration) -> list[str]:
-    """Say when the lattice of holes speaks against one number for both axes."""
-    try:
-        fitted = calibrate_beam_shift(session)
-    except ValueError:
-        return []
-    if not scalar.residual_um > 2 * fitted.residual_um:
-        return []
-    turned = f"turned by {fitted.angle_deg:.1f} deg{' and mirrored' if fitted.mirrored else ''}"
-    return [
-        f"The axes of the beam shift are {turned} on this stage: with one k for both, holes are "
-        f"{scalar.residual_um:.2f} um from their lattice, with the matrix {fitted.residual_um:.2f} um. Expect "
-        "wrong and missing duplicates; leave k out and run `graticule exposures duplicates`."
-    ]
 
 
 def _command(function: Any, name: str | tuple[str, ...]) -> None:

@@ -19,9 +19,9 @@ from analysis.synthetic.exposures import EXAMPLE_SESSION, draw_session
 from analysis.tables import write_table
 from dashboards.support.acts import Run
 from dashboards.support.demo import Demo, draw_once
-from dashboards.support.exposures_command import save_calibration, write_lists
 from dashboards.support.exposures_report import write_exposures_report
 from dashboards.support.exposures_words import REPORT
+from dashboards.support.exposures_writing import save_calibration, write_lists
 
 
 def make_exposures_demo(folder: Path, run: Run) -> Demo:

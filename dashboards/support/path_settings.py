@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import panel_material_ui as pmui
@@ -17,9 +18,13 @@ class CheckedSetting(param.String):
 
     @instance_descriptor
     def __set__(self, obj: Any, value: Any) -> None:
-        """Take a text as it was checked, or raise `Refused` and keep what was there."""
-        allowed = places()
-        super().__set__(obj, self.check(value, allowed) if allowed.restricted and isinstance(value, str) else value)
+        """Take a text, or a path, as it was checked, or raise `Refused` and keep what was there."""
+        allowed, text = places(), self.as_typed(value)
+        super().__set__(obj, self.check(text, allowed) if allowed.restricted and isinstance(text, str) else text)
+
+    def as_typed(self, value: Any) -> Any:
+        """Return what a person would type for a path; all else as it is."""
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     def check(self, text: str, allowed: Places) -> str:
         """Return the text as it may be used.
@@ -48,7 +53,13 @@ class ReadPath(CheckedSetting):
 
 
 class ReadPaths(CheckedSetting):
-    """Files or folders that are read, one a line."""
+    """Files or folders that are read, one a line; a list of them may be given."""
+
+    def as_typed(self, value: Any) -> Any:
+        """Return paths a line each; text as it is."""
+        if isinstance(value, Iterable) and not isinstance(value, (str, bytes, os.PathLike)):
+            return "\n".join(map(os.fspath, value))
+        return super().as_typed(value)
 
     def check(self, text: str, allowed: Places) -> str:
         """Return the paths without links."""

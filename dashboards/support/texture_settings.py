@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +88,11 @@ class TextureSettings(Dashboard):
     classes = param.List(default=["class 1", "class 2"], item_type=str, label="Classes")
 
     def __init__(self, **params: Any) -> None:
-        for name in ("folder", "output", "model"):
-            if name in params:
-                params[name] = os.fspath(params[name])
         if "statistics" in params:
             params.setdefault("preset", preset_of(params["statistics"]))
         elif params.get("preset") in PRESETS:
             params["statistics"] = list(PRESETS[params["preset"]])
         super().__init__(**params)
-        self._loading = False
         self.param.watch(self._follow_preset, ["preset", "statistics"])
         self.param.watch(self._follow_plane, ["across", "up"])
 
@@ -121,15 +114,6 @@ class TextureSettings(Dashboard):
         theirs = next((axes for axes in planes if getattr(self, other) in axes), None)
         if mine is not None and theirs is not None and mine is not theirs:
             setattr(self, other, mine[1] if chosen.new == mine[0] else mine[0])
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Change settings without starting anything."""
-        before, self._loading = self._loading, True
-        try:
-            yield
-        finally:
-            self._loading = before
 
     def offer_choices(self, *_: Any) -> None:
         """Offer what can be shown of the patches, and leave what cannot."""
