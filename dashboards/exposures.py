@@ -80,7 +80,7 @@ class ExposuresDashboard(ExposuresSettings):
         self.param.watch(self._watch_changed, ["watching"])
         self.param.watch(lambda _: setattr(self, "focus", None), ["grid_square"])
         self._searches, self._rounds = 0, 0
-        self._holes, self._watch_error = 0, ""
+        self._holes, self._watch_error, self._news = 0, "", ""
         if self.folder:
             start(self.look_up_first)
         if self.watching:
@@ -167,6 +167,7 @@ class ExposuresDashboard(ExposuresSettings):
             self.job.error = str(error)
             return
         self._searches += 1
+        self._news = ""
         self._show(result)
         if len(result.table) and has_pictures(self.images):
             start(self.judge)
@@ -175,7 +176,7 @@ class ExposuresDashboard(ExposuresSettings):
         gone = self.looked_at and not (result.exposures["file"] == self.looked_at).any()
         self.param.update(**({"result": result, "looked_at": ""} if gone else {"result": result}))
         if not self.job.busy:
-            self.job.param.update(words=self.outcome(), error="")
+            self.job.param.update(words=self._news + self.outcome(), error="")
 
     async def judge(self) -> None:
         """Judge the causes again by the foil-hole pictures, once the settings rest."""
@@ -268,7 +269,7 @@ class ExposuresDashboard(ExposuresSettings):
         predose = await self.job.run("Measuring the pre-dose", work)
         if predose is not None:
             self.predose = predose
-            self.job.words = self.outcome()
+            self.job.words = self._news + self.outcome()
 
     # ---- watching --------------------------------------------------------------------------------------
 
@@ -332,7 +333,8 @@ class ExposuresDashboard(ExposuresSettings):
         elif new_bad:
             said += f"; {len(new_bad)} new duplicates, the last one {new_bad[-1]}"
         self.note(f"{said}.")
-        self.job.words = f"{said}. {self.outcome()}"
+        self._news = f"{said}. "  # stays when the causes are judged a moment later
+        self.job.words = self._news + self.outcome()
 
     # ---- writing ---------------------------------------------------------------------------------------
 

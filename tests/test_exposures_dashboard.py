@@ -307,8 +307,11 @@ def test_watch_announces_a_new_duplicate(running, folder, tmp_path):
     assert new == [
         name for name in ExposuresDashboard(folder=folder, hole_spacing="R1.2/1.3").result.bad if name not in bad
     ]
-    if new:
-        assert new[-1] in shown.log[-1] and new[-1] in shown.job.words
+    assert new and new[-1] in shown.log[-1] and new[-1] in shown.job.words
+    asyncio.run(shown.judge())
+    assert new[-1] in shown.job.words
+    shown.keep = "none"
+    assert new[-1] not in shown.job.words and shown.job.words
 
 
 def test_watch_of_a_folder_that_vanishes_says_so_and_goes_on(running, tmp_path):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import expect
+from waiting import until_settled
 
 from analysis.synthetic.flatfield import draw_cohort
 
@@ -110,6 +111,7 @@ def test_pair_of_slides_and_rows_of_tables_by_keyboard(opened, folder):
     page.get_by_role("tab", name="Table").press("Enter")
     holder = page.locator(".tabulator-tableholder:visible").first
     expect(holder).to_have_attribute("aria-label", "Rows")
+    until_settled(holder.locator(".tabulator-cell").first)
     holder.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -148,6 +149,11 @@ def _with_handlers_of(door: Door, make: Any) -> Any:
             # a message goes in several parts; kept back until the browser acknowledges the one before, each costs 40 ms
             self.set_nodelay(True)
             return super().open(*args, **kwargs)
+
+        def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
+            """Log what went wrong, which the end of the server is not."""
+            if not isinstance(error, asyncio.CancelledError):
+                super().log_exception(kind, error, trace)
 
         async def _async_open(self, token: str) -> None:
             try:
