@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -47,20 +47,15 @@ def instrument_files() -> dict[str, Path]:
     return {"/": files["home"], **{f"/{name}": path for name, path in files.items()}}
 
 
-def import_pages(stopped: Callable[[], bool]) -> None:
+async def import_pages() -> None:
     """Import what the pages need, for which their first visitors would wait.
 
     The garbage collector passes over it from then on. It would stop all pages for half a second whenever one is closed.
-
-    Parameters
-    ----------
-    stopped
-        Asked between two pages whether they are needed no more.
     """
     for path in instrument_files().values():
-        if stopped():
-            return
+        # here and not in a thread: what imports the same in two threads may find it half made
         importlib.import_module(f"dashboards.{path.stem}")
+        await asyncio.sleep(0)
     gc.collect()
     gc.freeze()
 
@@ -149,10 +144,11 @@ async def _serve(port: int, address: str, guard: Guard, open_browser: bool) -> N
     print(f"Graticule is at http://{host}:{port}/ (Ctrl-C stops it).", flush=True)
     if open_browser:
         server.show("/")
-    loop.run_in_executor(None, import_pages, stop.is_set)
+    importing = asyncio.create_task(import_pages())
     try:
         await stop.wait()
     finally:
+        importing.cancel()
         server.stop(wait=False)
         pn.state.kill_all_servers()
         stop_all()
