@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import errno
 import gc
 import importlib
@@ -36,6 +38,7 @@ OPENED = {
 LOGOUT = "GRATICULE_LOGOUT"
 """Environment variable that tells the pages to show a way to log out."""
 
+_COLLECTED_S = 10.0  # by when Panel has collected what belonged to a page that was closed
 app = App(name="serve")
 Paths = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
@@ -58,6 +61,12 @@ async def import_pages() -> None:
         await asyncio.sleep(0)
     gc.collect()
     gc.freeze()
+
+
+def give_memory_back() -> None:
+    """Give what closed pages have left back to the system, which the C library would keep for the next ones."""
+    with contextlib.suppress(OSError, AttributeError):  # other libraries than glibc do it by themselves
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_port(address: str, port: int) -> int:
@@ -145,6 +154,7 @@ async def _serve(port: int, address: str, guard: Guard, open_browser: bool) -> N
     if open_browser:
         server.show("/")
     importing = asyncio.create_task(import_pages())
+    pn.state.on_session_destroyed(lambda _: loop.call_later(_COLLECTED_S, give_memory_back))
     try:
         await stop.wait()
     finally:
