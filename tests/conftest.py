@@ -23,6 +23,7 @@ from analysis.synthetic.flatfield import Cohort, draw_cohort
 REPOSITORY = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 IN_BROWSER = " in a browser"
+expect.set_options(timeout=60_000)  # a busy machine takes its time
 NO_BROWSER = "no Chromium or Chrome found; install one, or set GRATICULE_BROWSER to its program"
 
 
@@ -170,8 +171,7 @@ def opened(page, server):
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: outside.append(request.url))
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.set_default_timeout(30_000)
-    expect.set_options(timeout=30_000)
+    page.set_default_timeout(60_000)
 
     def go(path="/flatfield"):
         page.goto(server.address + path)

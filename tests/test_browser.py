@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from waiting import place_in
 
 from analysis.flatfield import compare_mean_images
 from analysis.synthetic.flatfield import draw_cohort
@@ -54,27 +55,18 @@ def server(start_server, data, settings):
 
 
 def wait_for_matrix(page):
-    expect(page.get_by_text("21 pairs of 7 slides, all compared.")).to_be_visible(timeout=60_000)
-    page.wait_for_function(f"() => {BOUNDS}", timeout=60_000)
+    expect(page.get_by_text("21 pairs of 7 slides, all compared.")).to_be_visible()
+    page.wait_for_function(f"() => {BOUNDS}")
 
 
-def matrix_box(page):
-    """Place of the drawn matrix in the window: left, top, width, height."""
-    return page.evaluate(
-        """() => {
-        const views = []
-        const walk = view => { views.push(view); for (const child of view.children?.() ?? []) walk(child) }
-        for (const root of Bokeh.index.roots) walk(root)
-        const view = views.find(v => v.model.type == 'Figure' && v.model.title?.text?.startsWith('Average'))
-        const box = view.el.getBoundingClientRect(), frame = (view.frame ?? view.plot_view.frame).bbox
-        return [box.x + frame.left, box.y + frame.top, frame.width, frame.height]
-    }"""
-    )
+def place_in_matrix(page, row, column):
+    """Place of a cell's middle in the window."""
+    return place_in(page, "model.title?.text?.startsWith('Average')", (column + 0.5) / 7, (row + 0.5) / 7, shares=True)
 
 
 def test_front_page_leads_to_the_instrument(opened):
     page = opened("/")
-    expect(page.get_by_text("Which slides share one illumination pattern")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Which slides share one illumination pattern")).to_be_visible()
     page.get_by_text("Open Flatfield").click()
     wait_for_matrix(page)
     expect(page.locator(".bk-panel-models-loader, .loader")).to_have_count(0)
@@ -101,9 +93,8 @@ def test_slider_moves_the_colours_and_the_address(opened):
 def test_click_shows_the_pair(opened):
     page = opened()
     wait_for_matrix(page)
-    left, top, width, height = matrix_box(page)
-    page.mouse.click(left + width * 4.5 / 7, top + height * 2.5 / 7)  # row of the third slide, column of the fifth
-    expect(page.get_by_text(f"{HTML_NAME} against M2_2")).to_be_visible(timeout=60_000)
+    page.mouse.click(*place_in_matrix(page, 2, 4))
+    expect(page.get_by_text(f"{HTML_NAME} against M2_2")).to_be_visible()
     expect(page.get_by_text(re.compile(r"another illumination \(1 means: no more than noise\)"))).to_be_visible()
     page.wait_for_function(f"() => {MODELS}.filter(m => m.type == 'Title').some(m => m.text.startsWith('Δ/σ'))")
 
@@ -121,7 +112,7 @@ def test_every_tab_opens(opened, width):
         ("Log", "What could not be used, and why"),
     ):
         page.get_by_role("tab", name=name).click()
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(shown).first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -153,7 +144,7 @@ def test_register_asks_and_writes(opened, data):
     table = data / "work" / "AstroPathFlatfieldModels.csv"
     assert not table.exists()
     dialog.get_by_role("button", name="Register and write").click()
-    expect(page.get_by_text("browser-1 is registered with 7 slides, model made.").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("browser-1 is registered with 7 slides, model made.").first).to_be_visible()
     assert HTML_NAME in set(read_table(table, columns=["SlideID"])["SlideID"])
     assert (data / "work" / "flatfield" / "flatfield_browser-1.bin").stat().st_size == 48 * 64 * 10 * 8
     page.get_by_role("tab", name="Model").click()
@@ -171,7 +162,7 @@ def test_files_that_cannot_be_used_are_said(opened, data):
     roots.fill(f"{spare}\n{data / 'nowhere'}")
     roots.press("Tab")
     banner = page.locator(".banner").filter(has_text="left out")
-    expect(banner).to_contain_text("M2_2-mean_image.bin: expected", timeout=60_000)
+    expect(banner).to_contain_text("M2_2-mean_image.bin: expected")
     expect(banner).to_contain_text("more are listed under Log")
 
 
@@ -199,6 +190,6 @@ def test_panel_serve_does_the_same(page, data, settings, start_server):
         assert names == {path.stem for path in DASHBOARDS.glob("*.py")}
         assert names == {"home", "flatfield", "tiles", "circles", "exposures", "texture"}
         page.goto(f"{served.address}/home")
-        expect(page.get_by_text("Open Flatfield")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Open Flatfield")).to_be_visible()
         page.goto(f"{served.address}/flatfield")
         wait_for_matrix(page)

@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
-from waiting import calm, listen, until_settled
+from waiting import calm, listen, place_in, until_settled
 
 from analysis.circles import run_pipeline
 from analysis.synthetic.circles import draw_acquisitions
@@ -66,10 +66,10 @@ def opened(opened, page):
 
 
 def wait_for_circles(page):
-    expect(page.get_by_text(re.compile(r"\d+ circles?.*, found in \d+ ms"))).to_be_visible(timeout=30_000)
-    page.wait_for_function(f"() => {CIRCLES}?.get_length() > 0", timeout=30_000)
+    expect(page.get_by_text(re.compile(r"\d+ circles?.*, found in \d+ ms"))).to_be_visible()
+    page.wait_for_function(f"() => {CIRCLES}?.get_length() > 0")
     # what would run is seen last
-    expect(page.get_by_text(re.compile("^(A run would do|Nothing is to be done)")).first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("^(A run would do|Nothing is to be done)")).first).to_be_visible()
 
 
 def count_shown(page):
@@ -88,7 +88,7 @@ def press(page, slider, key, times):
 
 def test_front_page_leads_to_the_instrument(opened):
     page = opened("/")
-    expect(page.get_by_text("What round objects are in last night's acquisitions?")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("What round objects are in last night's acquisitions?")).to_be_visible()
     page.get_by_text("Open Circles").click()
     wait_for_circles(page)
 
@@ -102,16 +102,16 @@ def test_sliders_detect_again_and_stand_in_the_address(opened):
     press(page, lowest, "PageUp", 1)
     radius = page.evaluate(f"() => Math.max(...{CIRCLES}.get_column('r_px'))")
     press(page, lowest, "ArrowRight", max(0, int(2 * (radius - 8)) + 2))
-    page.wait_for_function(f"() => {CIRCLES}.get_length() == 0", timeout=60_000)
+    page.wait_for_function(f"() => {CIRCLES}.get_length() == 0")
     expect(page.get_by_text(re.compile(r"^0 circles, found in"))).to_be_visible()
     press(page, lowest, "Home", 1)
-    page.wait_for_function(f"() => {CIRCLES}.get_length() >= {before}", timeout=60_000)
+    page.wait_for_function(f"() => {CIRCLES}.get_length() >= {before}")
     assert page.evaluate(f"() => {IMAGE}.data_source.id") == pixels
     press(page, page.get_by_role("slider", name=re.compile("Strictness")), "End", 1)
     page.wait_for_function("() => /strictness=1/.test(location.search)")
     again = page.context.new_page()
     again.goto(page.url)
-    expect(again.get_by_role("slider", name=re.compile("Strictness"))).to_have_value("1", timeout=60_000)
+    expect(again.get_by_role("slider", name=re.compile("Strictness"))).to_have_value("1")
 
 
 def test_contrast_changes_in_place(opened):
@@ -127,19 +127,8 @@ def test_contrast_changes_in_place(opened):
 def test_circles_tell_their_values(opened):
     page = opened("/circles")
     wait_for_circles(page)
-    page.wait_for_timeout(500)  # for the layout to settle
-    x, y = page.evaluate(
-        f"""() => {{
-        const figure = {MODELS}.find(m => m.type == 'Figure' && m.renderers.some(r => r.name == 'circles'))
-        const views = []
-        const walk = view => {{ views.push(view); for (const child of view.children?.() ?? []) walk(child) }}
-        for (const root of Bokeh.index.roots) walk(root)
-        const view = views.find(v => v.model === figure)
-        const box = view.el.getBoundingClientRect(), frame = (view.frame ?? view.plot_view.frame)
-        const [cx, cy] = ['x_px', 'y_px'].map(name => {CIRCLES}.get_column(name)[0])
-        return [box.x + frame.x_scale.compute(cx), box.y + frame.y_scale.compute(cy)]
-    }}"""
-    )
+    first = page.evaluate(f"() => ['x_px', 'y_px'].map(name => {CIRCLES}.get_column(name)[0])")
+    x, y = place_in(page, "model.renderers.some(each => each.name == 'circles')", *first)
     page.mouse.move(x + 3, y + 3)
     page.mouse.move(x, y)
     expect(page.get_by_text("radius (px):").first).to_be_visible()
@@ -162,7 +151,7 @@ def test_images_are_chosen_by_filters_clicks_and_steps(opened):
 
 def test_a_broken_image_is_said_and_the_next_one_is_shown(opened):
     page = opened("/circles?image=20180401/s1/e1/broken")
-    expect(page.locator(".banner").filter(has_text="broken.png must").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".banner").filter(has_text="broken.png must").first).to_be_visible()
     page.get_by_role("button", name="Next", exact=True).first.click()
     wait_for_circles(page)
     expect(page.locator(".banner").filter(has_text="broken.png must")).to_have_count(0)
@@ -185,7 +174,7 @@ def test_every_tab_opens(opened, width):
         ("Images", "Point at a circle to see all its values."),
     ):
         open_tab(page, name)
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(shown).first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
@@ -196,17 +185,17 @@ def test_run_says_what_and_why_does_it_and_shows_what_came_out(opened, acquisiti
     open_tab(page, "Histograms")
     expect(page.get_by_text("No circles yet").locator("visible=true")).to_be_visible()
     open_tab(page, "Run")
-    expect(page.get_by_text("A run would do 13 images: 13 new.").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("A run would do 13 images: 13 new.").first).to_be_visible()
     expect(page.locator(".tabulator-cell").filter(has_text="not done before").first).to_be_visible()
     page.get_by_role("button", name="Run 13 images").last.click()
-    expect(page.get_by_text(re.compile(r"^12 images done, 1 failure\.")).first).to_be_visible(timeout=60_000)
-    expect(page.get_by_text("Nothing is to be done: 1 failed, 12 done.").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(r"^12 images done, 1 failure\.")).first).to_be_visible()
+    expect(page.get_by_text("Nothing is to be done: 1 failed, 12 done.").first).to_be_visible()
     assert (output / "experiments.csv").exists() and (output / "qc" / "20180401" / "s1" / "e1.png").exists()
     open_tab(page, "Histograms")
-    expect(page.get_by_text(re.compile("R differs between"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("R differs between"))).to_be_visible()
     strict = page.get_by_role("slider", name=re.compile("Strictness"))
     press(page, strict, "ArrowRight", 1)
-    expect(page.get_by_text("A run would do 12 images: 12 settings, 1 failed.").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("A run would do 12 images: 12 settings, 1 failed.").first).to_be_visible()
     open_tab(page, "Run")
     expect(page.locator(".tabulator-cell").filter(has_text="strictness 0.3 -> 0.31").first).to_be_visible()
 
@@ -216,29 +205,29 @@ def test_run_can_be_cancelled_and_goes_on(opened, tmp_path):
     page = opened(f"/circles?folder={root}&output={tmp_path / 'out'}")
     wait_for_circles(page)
     page.get_by_role("button", name="Run 49 images").first.click()
-    expect(page.get_by_text(re.compile(r"finding circles: \d+ of 49"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(r"finding circles: \d+ of 49"))).to_be_visible()
     page.get_by_role("button", name="Cancel").locator("visible=true").click()
     left = page.get_by_role("button", name=re.compile(r"Run \d+ images")).first
-    expect(left).to_be_enabled(timeout=30_000)
-    expect(left).not_to_have_text("Run 49 images", timeout=60_000)
+    expect(left).to_be_enabled()
+    expect(left).not_to_have_text("Run 49 images")
     some = int(re.search(r"\d+", left.inner_text())[0])
     assert 0 < some < 49
     done_before = len(list((tmp_path / "out" / "circles").rglob("*.csv")))
     assert done_before >= 49 - some - 1  # one may have failed
     left.click()
     # the broken one may be among them
-    expect(page.get_by_text(re.compile(rf"^({some}|{some - 1}) images? done")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(rf"^({some}|{some - 1}) images? done")).first).to_be_visible()
 
 
 def test_gallery_shows_montage_and_pictures(opened):
     page = opened("/circles")
     wait_for_circles(page)
     open_tab(page, "Quality control")
-    expect(page.locator("img.montage")).to_be_visible(timeout=60_000)
+    expect(page.locator("img.montage")).to_be_visible()
     expect(page.locator("figcaption").filter(has_text=re.compile(r"^fov00, \d+ circles?$"))).to_be_visible()
     page.get_by_role("combobox", name="Experiment").locator("visible=true").click()
     page.locator("li").filter(has_text=f"20180401/{HTML_NAME}/e1").click()
-    expect(page.locator("img.montage")).to_have_attribute("alt", "e1.png", timeout=60_000)
+    expect(page.locator("img.montage")).to_have_attribute("alt", "e1.png")
 
 
 def test_histograms_filter_each_other_and_the_table(opened, done):
@@ -246,12 +235,12 @@ def test_histograms_filter_each_other_and_the_table(opened, done):
     page = opened("/circles")
     wait_for_circles(page)
     open_tab(page, "Histograms")
-    page.wait_for_function(f"() => {COUNTED}.length == 2 && {COUNTED}[0] == {len(table)}", timeout=60_000)
+    page.wait_for_function(f"() => {COUNTED}.length == 2 && {COUNTED}[0] == {len(table)}")
     slider = page.get_by_role("slider", name=re.compile(r"Keep R \(px\)")).first
     press(page, slider, "PageUp", 3)
     kept = int((table["R"] >= float(slider.input_value())).sum())
     assert 0 < kept < len(table)
-    page.wait_for_function(f"() => {COUNTED}[0] == {kept} && {COUNTED}[1] == {kept}", timeout=60_000)
+    page.wait_for_function(f"() => {COUNTED}[0] == {kept} && {COUNTED}[1] == {kept}")
     expect(page.get_by_text(re.compile(rf"^{kept} of {len(table)} circles: R \(px\)")).first).to_be_visible()
     open_tab(page, "Table")
     with page.expect_download() as downloading:
@@ -259,12 +248,12 @@ def test_histograms_filter_each_other_and_the_table(opened, done):
     assert len(pd.read_csv(downloading.value.path())) == kept
     open_tab(page, "Histograms")
     page.get_by_role("button", name="Clear filters").locator("visible=true").click()
-    page.wait_for_function(f"() => {COUNTED}[1] == {len(table)}", timeout=60_000)
+    page.wait_for_function(f"() => {COUNTED}[1] == {len(table)}")
     page.get_by_role("combobox", name="Subject").locator("visible=true").click()
     page.locator("li").filter(has_text="s1").click()
     page.keyboard.press("Escape")
     s1 = int((table["Subject"] == "s1").sum())
-    page.wait_for_function(f"() => {COUNTED}[0] == {s1} && {COUNTED}[1] == {s1}", timeout=60_000)
+    page.wait_for_function(f"() => {COUNTED}[0] == {s1} && {COUNTED}[1] == {s1}")
     expect(page.get_by_text("there is one Subject only", exact=False)).to_be_visible()
 
 
@@ -272,7 +261,7 @@ def test_failures_have_reasons(opened):
     page = opened("/circles")
     wait_for_circles(page)
     open_tab(page, "Failures")
-    expect(page.get_by_text("1 image failed. The others went on.", exact=False)).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("1 image failed. The others went on.", exact=False)).to_be_visible()
     expect(page.locator(".tabulator-cell").filter(has_text="broken.png").first).to_be_visible()
 
 
@@ -285,7 +274,7 @@ def test_example_is_drawn_where_there_is_nothing(opened):
     page.get_by_role("button", name="Look at sample data").locator("visible=true").click()
     expect(page.get_by_text(re.compile(r"^64 images done\.")).first).to_be_visible(timeout=90_000)
     open_tab(page, "Drift")
-    expect(page.get_by_text("The last date drifted.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("The last date drifted.")).to_be_visible()
 
 
 def test_wrong_folder_is_said(opened):

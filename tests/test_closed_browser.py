@@ -46,7 +46,7 @@ def register(page, served):
     """Open the page, begin to register, and close the tab while the model is made."""
     page.goto(f"{served.address}/flatfield", timeout=120_000)
     until_open(page)
-    expect(page.get_by_text("3 pairs of 3 slides, all compared.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("3 pairs of 3 slides, all compared.")).to_be_visible()
     version = page.get_by_role("textbox", name="Version tag")
     version.fill("v9")
     version.press("Enter")
@@ -70,11 +70,11 @@ def test_a_registration_is_finished_after_its_tab_was_closed(context, served):
     page = context.new_page()
     page.goto(f"{served.address}/flatfield", timeout=120_000)
     until_open(page)
-    expect(page.get_by_text("3 pairs of 3 slides, all compared.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("3 pairs of 3 slides, all compared.")).to_be_visible()
     page.get_by_role("tab", name="Model").click()
     page.get_by_role("combobox", name="Version").click()
     page.locator("li").filter(has_text="v9").click()
-    expect(page.get_by_text("Model v9, layer 1")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Model v9, layer 1")).to_be_visible()
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])

@@ -226,7 +226,8 @@ def test_what_an_act_starts_on_the_page_does_not_go_on_with_it():
         await asyncio.sleep(0.05)
         assert job.busy and not job.goes_on
         job.close()
-        await asyncio.sleep(0.2)
+        while not begun:
+            await asyncio.sleep(0.01)
 
-    asyncio.run(act())
+    asyncio.run(asyncio.wait_for(act(), 30))
     assert begun == [None] and job.words.startswith("Stopped after")

@@ -1,11 +1,12 @@
 """The exposures page in a real browser, as a person uses it."""
 
+import json
 import re
 import shutil
 
 import pytest
 from playwright.sync_api import expect
-from waiting import until_settled
+from waiting import place_in, until_settled
 
 from analysis.exposures import calibrate_beam_shift, find_duplicates, read_epu_session
 from analysis.synthetic.exposures import draw_session
@@ -45,32 +46,19 @@ def server(start_server, session):
 def wait_for_map(page, count=None):
     """Wait until the map shows duplicates: some, or so many."""
     how_many = "> 0" if count is None else f"== {count}"
-    page.wait_for_function(f"() => {MAP} && {GLYPHS}.bad?.data_source.get_length() {how_many}", timeout=30_000)
+    page.wait_for_function(f"() => {MAP} && {GLYPHS}.bad?.data_source.get_length() {how_many}")
 
 
 def place_of(page, glyph, number):
     """Where a mark of the map stands in the window, once the page has come to rest."""
-    script = f"""([name, number]) => {{
-        const figure = {MAP}
-        const views = []
-        const walk = view => {{ views.push(view); for (const child of view.children?.() ?? []) walk(child) }}
-        for (const root of Bokeh.index.roots) walk(root)
-        const view = views.find(v => v.model === figure)
-        const box = view.el.getBoundingClientRect(), frame = (view.frame ?? view.plot_view.frame)
-        const source = figure.renderers.find(r => r.name == name).data_source
-        const [x, y] = ["x", "y"].map(column => source.get_column(column)[number])
-        return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
-    }}"""
-    before, now = None, page.evaluate(script, [glyph, number])
-    while now != before:
-        page.wait_for_timeout(500)
-        before, now = now, page.evaluate(script, [glyph, number])
-    return now
+    source = f"{GLYPHS}[{json.dumps(glyph)}].data_source"
+    found = page.evaluate(f"number => ['x', 'y'].map(name => {source}.get_column(name)[number])", number)
+    return place_in(page, f"model === {MAP}", *found)
 
 
 def test_front_page_leads_to_the_instrument(opened, bad):
     page = opened("/")
-    expect(page.get_by_text("Which cryo-EM micrographs were shot twice in one place?")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Which cryo-EM micrographs were shot twice in one place?")).to_be_visible()
     page.get_by_text("Open Exposures").click()
     wait_for_map(page, len(bad))
 
@@ -92,14 +80,14 @@ def test_radius_moves_the_marks_and_the_address(opened, bad):
     page.wait_for_function("() => location.search.includes('radius_um=1.2')")
     again = page.context.new_page()
     again.goto(page.url)
-    again.wait_for_function(f"() => {MAP} && Math.abs({RADIUS} - 1.2) < 1e-6", timeout=30_000)
+    again.wait_for_function(f"() => {MAP} && Math.abs({RADIUS} - 1.2) < 1e-6")
 
 
 def test_click_on_a_duplicate_shows_its_pictures(opened, bad):
     page = opened("/exposures")
     wait_for_map(page, len(bad))
     page.mouse.click(*place_of(page, "bad", 0))
-    expect(page.get_by_text(re.compile(r"Group \d+ of \d+: \d+ exposures of one place"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(r"Group \d+ of \d+: \d+ exposures of one place"))).to_be_visible()
     expect(page.get_by_text(re.compile(f"^({'|'.join(bad)}) — bad$")).first).to_be_visible()
     pictures = page.locator("img[alt=micrograph], img[alt='foil hole']")
     expect(pictures.nth(3)).to_be_visible()
@@ -122,7 +110,7 @@ def test_buttons_step_through_the_groups_and_the_table_leads_to_the_map(opened, 
     page.wait_for_function(f"() => {MAP}.x_range.end - {MAP}.x_range.start > 100")
     page.get_by_role("tab", name="Groups", exact=True).click()
     until_settled(page.locator(".tabulator-row").nth(5).locator(".tabulator-cell:visible").first).click()
-    expect(page.get_by_text(re.compile("Group 3 of"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("Group 3 of"))).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 1920])
@@ -141,7 +129,7 @@ def test_every_tab_opens(opened, width, bad):
         ("Map", "Choose an exposure"),
     ):
         page.get_by_role("tab", name=name, exact=True).click()
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(shown).first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -150,7 +138,7 @@ def test_lattices_move_together(opened, bad):
     wait_for_map(page, len(bad))
     page.get_by_role("tab", name="Calibrate").click()
     lattices = f"{MODELS}.filter(m => m.type == 'Figure' && m.title?.text?.match(/: residual/))"
-    page.wait_for_function(f"() => {lattices}.length == 2", timeout=60_000)
+    page.wait_for_function(f"() => {lattices}.length == 2")
     assert page.evaluate(f"{lattices}.map(m => m.title.text.split(' ')[0])") == ["Matrix:", "Scalar"]
     page.evaluate(f"() => {{ {lattices}[0].x_range.start -= 7 }}")
     starts = page.evaluate(f"{lattices}.map(m => m.x_range.start)")
@@ -180,11 +168,11 @@ def test_export_writes_the_files_listed(opened, session, bad):
     written = session.parent / "exposures"
     assert not written.exists()
     page.get_by_role("button", name="Write files").click()
-    expect(page.get_by_text("10 files written in exposures.").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("10 files written in exposures.").first).to_be_visible()
     listed = (written / "duplicates_badfiles_tiff.txt").read_text().split()
     assert listed == [f"{name}_fractions.tiff" for name in bad]
     page.get_by_role("button", name="Write report").click()
-    expect(page.get_by_text("exposures_report.html written.").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("exposures_report.html written.").first).to_be_visible()
     with page.expect_download() as download:
         page.get_by_text("Report (HTML)").click()
     assert HTML_NAME not in re.sub(r"<script\b.*?</script>", "", download.value.path().read_text(), flags=re.DOTALL)
@@ -205,9 +193,9 @@ def test_watch_sees_a_file_that_arrives(opened, session, bad, tmp_path):
     page.get_by_label("Watch the folder").click()
     page.wait_for_function("() => location.search.includes('watching=true')")
     late.write_bytes(content[:300])
-    expect(page.locator(".banner").filter(has_text=f"{bad[-1]}.xml is left out")).to_be_visible(timeout=60_000)
+    expect(page.locator(".banner").filter(has_text=f"{bad[-1]}.xml is left out")).to_be_visible()
     late.write_bytes(content)
-    expect(page.get_by_text(re.compile(f"it is bad: {bad[-1]}")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(f"it is bad: {bad[-1]}")).first).to_be_visible()
     wait_for_map(page, len(bad))
     expect(page.locator(".banner").filter(has_text="is left out")).to_have_count(0)
 

@@ -362,7 +362,11 @@ def test_watch_tells_of_a_duplicate_that_arrives(session, drawn, capsys):
     half = away.read_bytes()[:500]
 
     def arrive():
-        time.sleep(1.5)
+        for _ in range(600):
+            if Path("duplicates_badfiles_tiff.txt").exists():  # of the first look
+                break
+            time.sleep(0.05)
+        time.sleep(0.5)
         path.write_bytes(half)
         time.sleep(1.0)
         away.replace(path)

@@ -227,19 +227,22 @@ def test_where_nothing_is_found_the_page_says_so(cohort, tmp_path, settings):
 
     assert "Which slides share one illumination?" in texts(variant="h6")
 
-    def says_so():
-        titles = texts(variant="h6")
-        return "Which slides share one illumination?" not in titles and "Nothing to show" in titles
+    def said():
+        titles, told = texts(variant="h6"), texts()
+        return {
+            "title": "Which slides share one illumination?" not in titles and "Nothing to show" in titles,
+            "line above": page.outcome() in told,
+            "what to do": any(text.startswith("The line above says why. Type the folders") for text in told),
+        }
 
     async def look():
         page.param.update(**{"roots": "\n".join(map(str, cohort.roots)), **settings})
         await page.look_up()
-        # changed settings look up by themselves too, and what is shown follows a moment later
+        # changed settings look up by themselves too, and each part of the page follows a moment later
         end = time.monotonic() + 30
-        while not says_so() and time.monotonic() < end:
+        while not (page.outcome() and all(said().values())) and time.monotonic() < end:
             await asyncio.sleep(0.05)
 
     asyncio.run(look())
-    assert says_so()
-    assert page.outcome() in texts()
-    assert any(text.startswith("The line above says why. Type the folders") for text in texts())
+    assert page.outcome()
+    assert said() == dict.fromkeys(said(), True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 from analysis.tasks import Cancelled
 from dashboards.support.jobs import Job, gently
@@ -97,14 +98,17 @@ def test_widgets_are_refreshed_at_once_and_then_gently():
 
     async def often():
         state = {"value": 0}
-        refresh = gently(lambda *_: seen.append(state["value"]))
+        refresh, begun = gently(lambda *_: seen.append(state["value"])), time.monotonic()
         for value in range(1, 20):
             state["value"] = value
             refresh()
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.6)
+        took_s = time.monotonic() - begun
+        while seen[-1] != 19:
+            await asyncio.sleep(0.01)
+        return took_s
 
-    asyncio.run(often())
-    assert seen[0] == 1 and seen[-1] == 19 and len(seen) <= 3
+    took_s = asyncio.run(asyncio.wait_for(often(), 30))
+    assert seen[0] == 1 and len(seen) <= 2 + took_s / 0.3
     gently(lambda *_: seen.append("no loop"))()
     assert seen[-1] == "no loop"

@@ -79,7 +79,6 @@ def watched(page):
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
     return asked, faults
 
 

@@ -40,7 +40,7 @@ def folder_field(page):
 
 
 def wait_for_images(page, tree):
-    expect(page.get_by_text(FOUND).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(FOUND).first).to_be_visible()
     expect(folder_field(page)).to_have_value(str(tree / "data" / "images"))
 
 
@@ -50,7 +50,7 @@ def test_a_path_in_the_address_is_refused(opened, tree):
         (f"{tree}/data/../outside/images", "must be a path without '..'"),
     ):
         page = opened(f"/tiles?folder={path}")
-        expect(page.get_by_text(said).first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(said).first).to_be_visible()
         wait_for_images(page, tree)
 
 
@@ -91,7 +91,7 @@ def test_what_writes_is_there_only_where_something_may_be_written(opened, server
     export = page.get_by_role("button", name=re.compile("^Export"))
     if server.writing:
         export.first.click()
-        expect(page.get_by_text(f"in {tree / 'output' / 'tiles'}").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(f"in {tree / 'output' / 'tiles'}").first).to_be_visible()
         assert len(list((tree / "output" / "tiles").glob("*.tif"))) == 3
     else:
         expect(page.get_by_text("the pages are served with --read-only")).to_be_visible()

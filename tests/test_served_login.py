@@ -235,7 +235,7 @@ def test_a_person_logs_in_and_out(page, server):
     faults = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.goto(server.address + "/tiles?tile_px=64")
-    expect(page.get_by_role("button", name="Log in")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password").fill("wrong password")
     page.get_by_role("button", name="Log in").click()
@@ -243,7 +243,7 @@ def test_a_person_logs_in_and_out(page, server):
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile(r"/tiles\?tile_px=64"))
-    page.get_by_role("link", name="Log out").click(timeout=60_000)
+    page.get_by_role("link", name="Log out").click()
     expect(page.get_by_role("heading", name="Logged out")).to_be_visible()
     page.goto(server.address + "/tiles")
     expect(page.get_by_role("button", name="Log in")).to_be_visible()

@@ -29,7 +29,7 @@ def server(start_server, tmp_path_factory):
 def front(page, server):
     page.set_default_timeout(60_000)
     page.goto(server.address + "/home", timeout=120_000)
-    expect(page.get_by_text("Open Flatfield")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Open Flatfield")).to_be_visible()
     return page
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from playwright.sync_api import expect
-from waiting import calm, listen
+from waiting import calm, listen, place_in
 
 from analysis.synthetic.texture import draw_tile_set
 
@@ -23,14 +23,6 @@ GREY = f"{GLYPHS}.find(r => r.name == 'grey')"
 LABELS = f"{GLYPHS}.find(r => r.name == 'labels')?.data_source"
 MARKED = f"{PATCHES}.selected.indices"
 LARGEST = f"Math.max(...[...{PATCHES}.get_column('value')].filter(v => !Number.isNaN(v)))"
-PLACE = """([name, x, y]) => {
-    const views = []
-    const walk = view => { views.push(view); for (const child of view.children?.() ?? []) walk(child) }
-    for (const root of Bokeh.index.roots) walk(root)
-    const view = views.find(v => v.model.type == 'Figure' && v.model.name == name)
-    const box = view.el.getBoundingClientRect(), frame = (view.frame ?? view.plot_view.frame)
-    return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +53,8 @@ def opened(opened, page):
 
 def wait_for_clusters(page, count="[0-9]+"):
     said = re.compile(rf"^{count} clusters? of [\d,]+ patches")
-    expect(page.get_by_text(said).first).to_be_visible(timeout=30_000)
-    page.wait_for_function(f"() => {PATCHES}?.get_length() > 0 && {GREY}.data_source.get_length() == 1", timeout=30_000)
+    expect(page.get_by_text(said).first).to_be_visible()
+    page.wait_for_function(f"() => {PATCHES}?.get_length() > 0 && {GREY}.data_source.get_length() == 1")
 
 
 def open_tab(page, name):
@@ -96,20 +88,15 @@ def press(page, control, key, times=1):
 
 def settle(page):
     """Wait until representatives are there and nothing moves any more."""
-    expect(page.get_by_text(re.compile("^The patches nearest to the mean"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("^The patches nearest to the mean"))).to_be_visible()
     before = None
     while before != (before := at(page, "mosaic", 0, 0) + at(page, "scatter", 0, 0)):
         calm(page)
-        page.wait_for_timeout(100)
 
 
 def at(page, figure, x, y):
     """Place in the window of a place in a figure, once it has come to rest."""
-    before, now = None, page.evaluate(PLACE, [figure, float(x), float(y)])
-    while now != before:
-        page.wait_for_timeout(100)
-        before, now = now, page.evaluate(PLACE, [figure, float(x), float(y)])
-    return now
+    return place_in(page, f"model.name == {figure!r}", x, y)
 
 
 def middle(page, patch):
@@ -130,7 +117,7 @@ def kept_patches(page, number):
 
 def test_front_page_leads_to_the_instrument_whose_tabs_fit_the_screen(opened):
     page = opened("/")
-    expect(page.get_by_text("Which patches of a tile set look alike?")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Which patches of a tile set look alike?")).to_be_visible()
     page.get_by_text("Open Texture").click()
     wait_for_clusters(page)
     for name in ("Search", "Labels", "Table", "Export", "Log", "Python and shell"):
@@ -265,7 +252,7 @@ def test_clicks_label_patches_and_the_forest_does_the_rest(opened):
     page.get_by_role("button", name="Undo").locator("visible=true").click()
     page.wait_for_function(f"() => {LABELS}.get_length() == 6")
     page.get_by_role("button", name="Relabel the rest").locator("visible=true").first.click()
-    expect(page.get_by_role("combobox", name="Shown").locator("visible=true")).to_have_text("classes", timeout=60_000)
+    expect(page.get_by_role("combobox", name="Shown").locator("visible=true")).to_have_text("classes")
     page.wait_for_function(f"() => {LARGEST} == 2")
     # another grid has labels of its own; those of this one come back with it
     press(page, slider(page, "Patches along a tile"), "ArrowRight")
@@ -291,7 +278,7 @@ def test_many_patches_stay_fluid(opened):
     for name in ("Rows of patches", "Columns of patches"):
         type_in(page, name, "80")
     sampled = page.get_by_text("The scatter shows 20,000 of them", exact=False)
-    expect(sampled).to_be_visible(timeout=30_000)
+    expect(sampled).to_be_visible()
     page.wait_for_function(f"() => {PATCHES}.get_length() == 20_000")
     image = f"{COLOURS}.data_source.get_column('image')"
     assert page.evaluate(f"() => {image}.reduce((n, i) => n + i.length, 0)") == 25_600
@@ -322,10 +309,10 @@ def test_folders_with_something_wrong_are_said(opened, tiles, tmp_path):
     expect(banner.filter(has_text="must").first).to_be_visible()
     type_in(page, "Folder of tiles", "")
     page.get_by_role("button", name="Look at sample data").locator("visible=true").first.click()
-    expect(page.get_by_text(re.compile(r"^3 clusters of 5,860 patches")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(r"^3 clusters of 5,860 patches")).first).to_be_visible()
     page.wait_for_function(f"() => {PATCHES}.get_length() == 6144")
     for name in ("Rows of patches", "Columns of patches"):
         type_in(page, name, "1")
     type_in(page, "Folder of tiles", str(constant))
-    expect(page.get_by_text(re.compile("^2 patches of 64 × 64 px"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("^2 patches of 64 × 64 px"))).to_be_visible()
     expect(banner.filter(has_text="must").first).to_be_visible()

@@ -604,7 +604,7 @@ def test_a_folder_typed_while_patches_are_measured_is_read(tmp_path, monkeypatch
         await asyncio.sleep(0.1)
         page.grid_columns = 2
         page.folder = str(other)
-        for _ in range(100):
+        for _ in range(600):
             await asyncio.sleep(0.05)
             if page.found is not None and len(page.patches) == 2 * 4:
                 break
@@ -612,7 +612,7 @@ def test_a_folder_typed_while_patches_are_measured_is_read(tmp_path, monkeypatch
         # a folder that is not there stays said, and settings changed meanwhile count for the tiles of before
         page.folder = str(tmp_path / "nowhere")
         page.grid_rows = 3
-        for _ in range(100):
+        for _ in range(600):
             await asyncio.sleep(0.05)
             if len(page.patches) == 2 * 6 and page.job.error:
                 break

@@ -90,7 +90,7 @@ def search(page):
     press_slider(page, "Clusters", "ArrowLeft", 2)
     expect(page.get_by_text(re.compile("^9 cells, about a second"))).to_be_visible()
     seen(page, "button", "Search").click()
-    page.wait_for_function(f"() => {CELLS}?.get_length() == 9", timeout=30_000)
+    page.wait_for_function(f"() => {CELLS}?.get_length() == 9")
 
 
 def test_search_opens_cells_says_what_is_wrong_and_is_stopped(ready):
@@ -133,7 +133,7 @@ def test_search_opens_cells_says_what_is_wrong_and_is_stopped(ready):
     calm(page)
     seen(page, "button", "Search").click()
     seen(page, "button", "Cancel").first.click()
-    expect(seen(page, "button", "Search")).to_be_enabled(timeout=30_000)
+    expect(seen(page, "button", "Search")).to_be_enabled()
     assert any("4 × 4" in words for words in page.evaluate(f"() => [...{CELLS}.get_column('told')]"))
 
 
@@ -227,10 +227,10 @@ def test_table_export_and_report(ready, tiles, tmp_path):
     expect(page.get_by_text(re.compile("^6 files will be written"))).to_be_visible()
     seen(page, "button", "Write").click()
     seen(page, "button", "Write report").click()  # waits for the files, and stops nothing
-    expect(page.get_by_text(re.compile("^6 files: csv 1, labels 3, geojson 2"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("^6 files: csv 1, labels 3, geojson 2"))).to_be_visible()
     assert (tmp_path / "out" / "patches.csv").is_file()
     assert len(list((tmp_path / "out" / "labels").glob("*.tif"))) == 2
-    expect(seen(page, "button", "Report (HTML)")).to_be_visible(timeout=60_000)
+    expect(seen(page, "button", "Report (HTML)")).to_be_visible()
     assert (tmp_path / "out" / "texture_report.html").stat().st_size > 1e6
     calm(page)
     type_in(page, "Output folder", str(tiles))

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import tifffile
 from playwright.sync_api import expect
+from waiting import place_in
 
 from analysis.synthetic.tiles import draw_images
 from analysis.tiles import find_images, make_layout
@@ -46,13 +47,13 @@ def count(overlap, size=64):
 
 
 def wait_for_tiles(page, number):
-    page.wait_for_function(f"() => {TILES} == {number}", timeout=30_000)
-    expect(page.get_by_text(re.compile(rf"Tile \d+ of {number}:"))).to_be_visible(timeout=60_000)
+    page.wait_for_function(f"() => {TILES} == {number}")
+    expect(page.get_by_text(re.compile(rf"Tile \d+ of {number}:"))).to_be_visible()
 
 
 def test_front_page_leads_to_the_instrument(opened):
     page = opened("/")
-    expect(page.get_by_text("How do I cut calibrated, normalised training patches")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("How do I cut calibrated, normalised training patches")).to_be_visible()
     page.get_by_text("Open Tiles").click()
     wait_for_tiles(page, count(128, 512))
 
@@ -83,18 +84,7 @@ def test_tiles_are_walked_by_slider_buttons_and_click(opened):
     page.get_by_role("button", name="Previous").click()
     page.get_by_role("button", name="Previous").click()
     expect(page.get_by_text(f"Tile {count(16)} of {count(16)}:")).to_be_visible()
-    page.wait_for_timeout(500)  # for the layout to settle
-    place = page.evaluate(
-        f"""() => {{
-        const figure = {MODELS}.find(m => m.type == 'Figure' && m.renderers.some(r => r.name == 'tiles'))
-        const views = []
-        const walk = view => {{ views.push(view); for (const child of view.children?.() ?? []) walk(child) }}
-        for (const root of Bokeh.index.roots) walk(root)
-        const view = views.find(v => v.model === figure)
-        const box = view.el.getBoundingClientRect(), frame = (view.frame ?? view.plot_view.frame)
-        return [box.x + frame.x_scale.compute(80), box.y + frame.y_scale.compute(150 - 80)]
-    }}"""
-    )
+    place = place_in(page, "model.renderers.some(each => each.name == 'tiles')", 80, 150 - 80)
     page.mouse.click(*place)
     expect(page.get_by_text(re.compile("rows 48 to 112, columns 48 to 112"))).to_be_visible()
     page.get_by_label("Show all tiles").click()
@@ -115,7 +105,7 @@ def test_impossible_types_cannot_be_chosen_and_the_reason_is_said(opened):
 def test_empty_tiles_are_marked(opened):
     page = opened(SMALL + "&leave_out=true&empty_below=9000.0&least_share_percent=1.0")
     wait_for_tiles(page, count(16))
-    expect(page.get_by_text(re.compile(r"\d+ empty ones marked"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(r"\d+ empty ones marked"))).to_be_visible()
     fills = f"[...new Set({GLYPHS}.find(r => r.name == 'tiles').data_source.get_column('fill_color'))].length"
     page.wait_for_function(f"() => {fills} == 2")
 
@@ -144,7 +134,7 @@ def test_every_tab_opens(opened, width):
         ("Tiles", "Click the image to look at a tile."),
     ):
         page.get_by_role("tab", name=name, exact=True).click()
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(shown).first).to_be_visible()
     page.get_by_role("tab", name="Images", exact=True).click()
     expect(page.locator("figcaption").filter(has_text=HTML_NAME)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -158,21 +148,21 @@ def test_export_merge_and_remove(opened, images):
     page.get_by_role("tab", name="Files").click()
     expect(page.get_by_text("Nothing of ours is there yet.")).to_be_visible()
     page.get_by_role("button", name="Write tiles").click()
-    expect(page.get_by_text(f"{3 * count(16)} tiles of 3 images in tiles.").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(f"{3 * count(16)} tiles of 3 images in tiles.").first).to_be_visible()
     written = sorted(tiles.glob("*.tif"))
     assert len(written) == 3 * count(16) and (tiles / "tiles.csv").exists()
     assert tifffile.imread(written[0]).shape == (64, 64)
     expect(page.get_by_text("3 images are there already", exact=False)).to_be_visible()
     page.get_by_role("tab", name="Merge").click()
     page.get_by_role("button", name="Merge", exact=True).click()
-    expect(page.get_by_text("cells_00, merged, largest difference 0")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("cells_00, merged, largest difference 0")).to_be_visible()
     page.get_by_role("tab", name="Files").click()
     page.get_by_role("button", name="Remove tiles").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(f"{3 * count(16)} files that the manifest in tiles lists")).to_be_visible()
     assert len(list(tiles.glob("*.tif"))) == 3 * count(16)  # not before it was confirmed
     dialog.get_by_role("button", name="Remove").click()
-    expect(page.get_by_text("Nothing of ours is there yet.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Nothing of ours is there yet.")).to_be_visible()
     assert not list(tiles.glob("*"))
 
 
@@ -183,7 +173,7 @@ def test_example_is_drawn_where_there_is_nothing(opened):
     folder.fill("")
     folder.press("Tab")
     page.get_by_role("button", name="Look at sample data").locator("visible=true").click()
-    expect(page.get_by_text(re.compile(r"cells_00: \d+ tiles"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(r"cells_00: \d+ tiles"))).to_be_visible()
 
 
 def test_wrong_folder_is_said(opened):

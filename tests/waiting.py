@@ -6,6 +6,17 @@ import time
 
 CALM_S = 0.4
 
+# x, y: a place in the units of a figure's axes; a number between 0 and 1 of its width and height where it says so
+_PLACE = """([shares, x, y]) => {
+    const views = []
+    const walk = view => { views.push(view); for (const child of view.children?.() ?? []) walk(child) }
+    for (const root of Bokeh.index.roots) walk(root)
+    const view = views.find(({model}) => model.type == 'Figure' && IS_MEANT(model))
+    const box = view.el.getBoundingClientRect(), frame = view.frame ?? view.plot_view.frame
+    if (shares) return [box.x + frame.bbox.left + x * frame.bbox.width, box.y + frame.bbox.top + y * frame.bbox.height]
+    return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
+}"""
+
 
 def until_open(page):
     """Wait until a page stands in place of its outline: words are there a moment before anything can be clicked."""
@@ -43,3 +54,15 @@ def until_settled(locator):
         locator.page.wait_for_timeout(1000 * CALM_S)
         if element.evaluate("element => element.isConnected"):
             return locator
+
+
+def place_in(page, figure, x, y, *, shares=False):
+    """Place in the window of a place in a figure, once the page has come to rest.
+
+    The figure is told by a condition in JavaScript on its ``model``; x and y are in the units of its axes, or shares of
+    its width from the left and of its height from the top.
+    """
+    script, before = _PLACE.replace("IS_MEANT", f"(model => {figure})"), None
+    while before != (before := page.evaluate(script, [shares, float(x), float(y)])):
+        page.wait_for_timeout(200)
+    return before
