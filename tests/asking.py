@@ -64,6 +64,13 @@ async def open_socket(address, path, token, **headers):
     return found
 
 
+async def close_socket(opened):
+    """Close the socket of a page, and wait until the server has as well."""
+    opened.close()
+    while await asyncio.wait_for(opened.read_message(), 30) is not None:
+        pass
+
+
 def try_socket(address, path, token, **headers):
     """The status with which a socket is opened, 101, or refused; a header that is None is left out."""
     named = {"Host": urlsplit(address).netloc, "Origin": address}

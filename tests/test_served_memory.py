@@ -2,12 +2,17 @@
 
 import asyncio
 import gc
+import itertools
 import subprocess
 import sys
+import time
 import urllib.request
+import weakref
 
+import pytest
 from bokeh.document import Document
 
+from dashboards.support import housekeeping
 from dashboards.support.guarded_server import guarded_server
 from dashboards.support.instruments import INSTRUMENTS
 from dashboards.support.serving import free_port, instrument_files
@@ -52,8 +57,9 @@ def test_pages_that_nobody_has_open_leave_nothing_behind():
 
 IMPORTED = """
 import asyncio, gc, sys
-from dashboards.support.serving import import_pages
-asyncio.run(import_pages())
+from dashboards.support.housekeeping import import_pages
+from dashboards.support.serving import instrument_files
+asyncio.run(import_pages(instrument_files().values()))
 print(gc.get_freeze_count() > 0, *sys.modules)
 """
 
@@ -63,3 +69,40 @@ def test_what_pages_need_is_imported_before_anybody_comes_and_never_collected():
     frozen, *modules = run.stdout.split()
     assert frozen == "True"
     assert {f"dashboards.{instrument.name}" for instrument in INSTRUMENTS} <= set(modules)
+
+
+@pytest.fixture
+def old_garbage():
+    """What only a look through all that lives finds: two things that know each other, and have outlived the young."""
+
+    class Thing:
+        pass
+
+    thresholds = gc.get_threshold()
+    gc.collect()
+    thing, other = Thing(), Thing()
+    thing.other, other.thing = other, thing
+    gc.collect()
+    found = weakref.ref(thing)
+    del thing, other
+    yield found
+    gc.set_threshold(*thresholds)
+
+
+def test_garbage_is_collected_in_pauses(old_garbage, monkeypatch):
+    monkeypatch.setattr(housekeeping, "_PAUSE_S", 0.05)
+    monkeypatch.setattr(housekeeping, "_WORTH_IT", 0)
+    spent_s = itertools.count()
+
+    async def work():
+        running = asyncio.create_task(housekeeping.collect_in_pauses())
+        monkeypatch.setattr(time, "process_time", lambda: next(spent_s))  # as if it worked all the time
+        await asyncio.sleep(0.5)
+        assert next(spent_s) > 5 and old_garbage() is not None
+        monkeypatch.setattr(time, "process_time", lambda: 0.0)
+        while old_garbage() is not None:
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+    assert 10 < gc.get_threshold()[2] < 10_000  # where no pause comes

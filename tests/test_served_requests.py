@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from asking import ask, open_socket, send_raw, token_of, try_socket
+from asking import ask, close_socket, open_socket, send_raw, token_of, try_socket
 
 from dashboards.support.guarded_server import MOST_MESSAGE_BYTES
 from dashboards.support.serving import instrument_files
@@ -181,7 +181,7 @@ def test_large_messages_close_their_socket_alone(server):
         answer = ""
         while "SERVER-INFO-REPLY" not in answer:
             answer = await asyncio.wait_for(other.read_message(), 30)
-        other.close()
+        await close_socket(other)
         socket.close()
 
     asyncio.run(send())
@@ -197,19 +197,30 @@ def test_sessions_are_bounded_and_end(start_server, tmp_path):
         assert statuses.count(200) == 5 and statuses.count(503) == 15
         full = next(each for each in found if each.status == 503)
         assert "5 pages are open, and the server holds no more" in full.text and full.headers["Retry-After"] == "30"
-        token = next(token_of(each) for each in found if each.status == 200)
-        assert try_socket(served.address, "/home", token) == 101
+        opened = [token_of(each) for each in found if each.status == 200]
+        assert try_socket(served.address, "/home", opened[0]) == 101
         # a script has nothing to do with sessions
-        assert ask(served.address, "/static/js/bokeh.min.js").status == 200
-        assert ask(served.address, "/home/autoload.js?bokeh-autoload-element=a").status == 503
+        paths = ["/static/js/bokeh.min.js", "/home/autoload.js?bokeh-autoload-element=a"]
+        assert asyncio.run(asked_while_open(served.address, opened, paths)) == [200, 503]
         for _ in range(6):
-            wait_for_room(served)
+            page_with_room(served)
 
 
-def wait_for_room(served):
+async def asked_while_open(address, tokens, paths):
+    """Status of answers while pages have their sockets open, for those without one end by themselves after a while."""
+    sockets = [await open_socket(address, "/home", token) for token in tokens]
+    try:
+        return [(await asyncio.to_thread(ask, address, path)).status for path in paths]
+    finally:
+        for each in sockets:
+            await close_socket(each)
+
+
+def page_with_room(served):
     for _ in range(80):
-        if ask(served.address, "/home").status == 200:
-            return
+        page = ask(served.address, "/home")
+        if page.status == 200:
+            return page
         time.sleep(1)
     raise AssertionError("no session ended")
 
@@ -218,11 +229,20 @@ def test_tokens_cannot_hold_more_sessions(start_server, tmp_path):
     """Sockets opened with kept tokens while the server is full: 503, as for pages."""
     for served in start_server(tmp_path, {}, [*OWN, "--most-sessions", "2"]):
         kept = [token_of(ask(served.address, "/home")) for _ in range(2)]
-        for _ in kept:
-            wait_for_room(served)  # the younger one may outlive the older one by the time that imports take
-        later = [ask(served.address, "/home") for _ in range(3)]
-        assert [each.status for each in later][-1] == 503
-        assert {try_socket(served.address, "/home", token) for token in kept} == {503}
+        asyncio.run(only_the_later_ones(served, kept))
+
+
+async def only_the_later_ones(served, kept):
+    later = []
+    try:
+        for _ in range(2):  # once both are open, those before have ended
+            token = token_of(await asyncio.to_thread(page_with_room, served))
+            later.append(await open_socket(served.address, "/home", token))
+        assert (await asyncio.to_thread(ask, served.address, "/home")).status == 503
+        assert {await asyncio.to_thread(try_socket, served.address, "/home", token) for token in kept} == {503}
+    finally:
+        for each in later:
+            await close_socket(each)
 
 
 # ---- headers ---------------------------------------------------------------------------------------------

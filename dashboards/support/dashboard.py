@@ -23,6 +23,7 @@ from dashboards.support.page import guarded, page
 from dashboards.support.parts import section, words
 from dashboards.support.path_settings import SchedulerAddress, WorkFolder, allowed_defaults, check_again, path_field
 from dashboards.support.places import SCHEDULER, Refused, places
+from dashboards.support.quick_bokeh import quicken
 
 logger = logging.getLogger(__name__)
 _SERVED = "bokeh_app_"
@@ -321,5 +322,6 @@ def serve_page(running: str, module: str) -> None:
         Name under which it is imported; it has a ``build()``.
     """
     if running.startswith(_SERVED):
+        quicken()
         pn.extension("tabulator")
         guarded(importlib.import_module(module).build).servable()

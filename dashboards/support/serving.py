@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import errno
-import gc
-import importlib
 import logging
 import os
 import signal
@@ -20,6 +16,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from dashboards.support.acts import Outcome, Run, act
+from dashboards.support.housekeeping import give_memory_back_soon, keep_house
 from dashboards.support.options import settings_of_file
 from dashboards.support.places import SCHEDULER, Places, Refused, check_places, make_places
 from dashboards.support.serving_rules import Guard, OAuth, is_loopback
@@ -38,7 +35,6 @@ OPENED = {
 LOGOUT = "GRATICULE_LOGOUT"
 """Environment variable that tells the pages to show a way to log out."""
 
-_COLLECTED_S = 10.0  # by when Panel has collected what belonged to a page that was closed
 app = App(name="serve")
 Paths = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True)]
@@ -48,25 +44,6 @@ def instrument_files() -> dict[str, Path]:
     """Return the served files by the path they are served at; the front page is ``/``."""
     files = {path.stem: path for path in sorted(Path(__file__).parents[1].glob("*.py")) if path.stem != "__init__"}
     return {"/": files["home"], **{f"/{name}": path for name, path in files.items()}}
-
-
-async def import_pages() -> None:
-    """Import what the pages need, for which their first visitors would wait.
-
-    The garbage collector passes over it from then on. It would stop all pages for half a second whenever one is closed.
-    """
-    for path in instrument_files().values():
-        # here and not in a thread: what imports the same in two threads may find it half made
-        importlib.import_module(f"dashboards.{path.stem}")
-        await asyncio.sleep(0)
-    gc.collect()
-    gc.freeze()
-
-
-def give_memory_back() -> None:
-    """Give what closed pages have left back to the system, which the C library would keep for the next ones."""
-    with contextlib.suppress(OSError, AttributeError):  # other libraries than glibc do it by themselves
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_port(address: str, port: int) -> int:
@@ -153,12 +130,12 @@ async def _serve(port: int, address: str, guard: Guard, open_browser: bool) -> N
     print(f"Graticule is at http://{host}:{port}/ (Ctrl-C stops it).", flush=True)
     if open_browser:
         server.show("/")
-    importing = asyncio.create_task(import_pages())
-    pn.state.on_session_destroyed(lambda _: loop.call_later(_COLLECTED_S, give_memory_back))
+    housekeeping = asyncio.create_task(keep_house(instrument_files().values()))
+    pn.state.on_session_destroyed(lambda _: give_memory_back_soon(loop))
     try:
         await stop.wait()
     finally:
-        importing.cancel()
+        housekeeping.cancel()
         server.stop(wait=False)
         pn.state.kill_all_servers()
         stop_all()
