@@ -128,7 +128,7 @@ class Server:
     def stop(self) -> None:
         """End the process."""
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 # what tornado says when a page is closed while something is on its way to it

@@ -103,14 +103,13 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path):
 
 
 def test_lock_of_a_process_that_died_before_it_said_who_it_is(tmp_path):
-    marker = tmp_path / "t.csv.lock"
+    marker, start = tmp_path / "t.csv.lock", time.monotonic()
     marker.touch()
     with pytest.raises(TimeoutError, match="held by an unknown process"), locked(tmp_path / "t.csv", timeout_s=0.1):
         pass
-    start = time.monotonic()
-    with locked(tmp_path / "t.csv", timeout_s=10):
+    with locked(tmp_path / "t.csv", timeout_s=30):
         assert marker.read_text()
-    assert 1 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 1.5
     marker.touch()
     os.utime(marker, (time.time() - 20,) * 2)
     table = pytest.raises(TimeoutError, match="held by an unknown process for 20 s")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from playwright.sync_api import expect
+from waiting import place_in
 
 from analysis.synthetic.texture import draw_tile_set
 from analysis.texture import (
@@ -21,16 +22,6 @@ from analysis.texture import (
 from dashboards.support.texture_report import write_texture_report
 from dashboards.support.texture_report_views import MOST_POINTS, map_limits, source_of
 
-FIND_SCATTER = """
-const found = []
-const walk = view => {
-  if (view.model.type == "Figure" && view.model.renderers.some(one => one.name == "points")) { found.push(view) }
-  for (const child of view.child_views ?? []) { walk(child) }
-}
-for (const root of Bokeh.index.roots) { walk(root) }
-const {x, y, width, height} = found[0].el.getBoundingClientRect()
-return {x, y, width, height}
-"""
 HTML_NAME = "<img src=x onerror=window.hit=1>"
 MODELS = "(window.Bokeh?.documents ?? []).flatMap(one => [...one._all_models.values()])"
 RENDERERS = f"{MODELS}.filter(m => m.type == 'GlyphRenderer')"
@@ -184,11 +175,10 @@ def test_scatter_and_heat_map_select_together(page, report):
     page.set_viewport_size({"width": 1280, "height": 2000})
     page.goto(report.as_uri())
     page.wait_for_function(f"() => {PATCHES}?.get_length() > 0")
-    page.wait_for_timeout(1500)
-    box = page.evaluate(f"() => {{ {FIND_SCATTER} }}")
-    page.mouse.move(box["x"] + 80, box["y"] + 20)
+    scatter = "model.renderers.some(each => each.name == 'points')"
+    page.mouse.move(*place_in(page, scatter, 0.1, 0.1, shares=True))
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] - 70, steps=8)
+    page.mouse.move(*place_in(page, scatter, 0.55, 0.8, shares=True), steps=8)
     page.mouse.up()
     page.wait_for_function(f"() => {PATCHES}.selected.indices.length > 0")
     chosen = page.evaluate(f"() => {PATCHES}.selected.indices.length")

@@ -46,7 +46,7 @@ def ready(opened, page, tmp_path):
     def go(more=""):
         listen(page)
         opened(f"{ADDRESS}&output={tmp_path / 'out'}{more}")
-        expect(page.get_by_text("2 tiles in 1 × 2 places", exact=False).first).to_be_visible(timeout=40_000)
+        expect(page.get_by_text("2 tiles in 1 × 2 places", exact=False).first).to_be_visible()
         return page
 
     yield go

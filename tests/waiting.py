@@ -10,9 +10,11 @@ CALM_S = 0.4
 _PLACE = """([shares, x, y]) => {
     const views = []
     const walk = view => { views.push(view); for (const child of view.children?.() ?? []) walk(child) }
-    for (const root of Bokeh.index.roots) walk(root)
+    for (const root of window.Bokeh?.index?.roots ?? []) walk(root)
     const view = views.find(({model}) => model.type == 'Figure' && IS_MEANT(model))
-    const box = view.el.getBoundingClientRect(), frame = view.frame ?? view.plot_view.frame
+    const frame = view?.frame ?? view?.plot_view?.frame
+    if (!view?.el?.isConnected || !frame?.bbox?.width) return null
+    const box = view.el.getBoundingClientRect()
     if (shares) return [box.x + frame.bbox.left + x * frame.bbox.width, box.y + frame.bbox.top + y * frame.bbox.height]
     return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
 }"""
@@ -62,7 +64,9 @@ def place_in(page, figure, x, y, *, shares=False):
     The figure is told by a condition in JavaScript on its ``model``; x and y are in the units of its axes, or shares of
     its width from the left and of its height from the top.
     """
-    script, before = _PLACE.replace("IS_MEANT", f"(model => {figure})"), None
-    while before != (before := page.evaluate(script, [shares, float(x), float(y)])):
+    script, place = _PLACE.replace("IS_MEANT", f"(model => {figure})"), None
+    for _ in range(300):
+        if place == (place := page.evaluate(script, [shares, float(x), float(y)])) and place is not None:
+            return place
         page.wait_for_timeout(200)
-    return before
+    raise AssertionError(f"No figure of which {figure} comes to rest; the last place was {place}.")
