@@ -1,6 +1,6 @@
 """What making a page and looking through its models take the processor, as Bokeh does it and quickly.
 
-Run with ``python -m pytest tests/benchmarks/test_quick_bokeh.py -m benchmark -s``.
+Run with ``python -m pytest tests/benchmarks/test_quick_bokeh_speed.py -m benchmark -s``.
 """
 
 from __future__ import annotations
